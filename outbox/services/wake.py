@@ -1,0 +1,16 @@
+"""Wake the relay after a commit."""
+
+from functools import partial
+
+from django.db import transaction
+
+
+def wake_after_commit() -> None:
+    """Wake the relay once this transaction has committed; at most one message for a transaction."""
+    hooks = transaction.get_connection().run_on_commit
+    if not any(isinstance(hook, partial) and hook.func is wake for _, hook, _ in hooks):
+        transaction.on_commit(partial(wake), robust=True)
+
+
+def wake() -> None:
+    """Send one wake-up. Best effort: the beat covers a lost one within a second."""

@@ -1,0 +1,16 @@
+"""What an outbox entry is, and how far its delivery has come."""
+
+from django.db.models import TextChoices
+
+
+class Kind(TextChoices):
+    EVENT = "event", "Event"
+    TASK = "task", "Task"
+
+
+class Status(TextChoices):
+    """pending > delivered | dead; dead > pending (by hand)."""
+
+    PENDING = "pending", "Pending"
+    DELIVERED = "delivered", "Delivered"
+    DEAD = "dead", "Dead"

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class RunnersConfig(AppConfig):
+    name = "runners"
+
+    def ready(self) -> None:
+        from runners import checks as checks
+        from runners import metrics as metrics

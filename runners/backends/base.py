@@ -1,0 +1,145 @@
+"""What a backend is: the adapter of one agent program.
+
+It checks a launch, builds the command line, and reads the program's own output as facts: messages, usage, session id.
+A backend keeps nothing in memory: what parsing must remember goes through `state`, a JSON object that is stored in the
+same transaction as the rows, so that a node agent that dies between two lines goes on exactly where the rows end.
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from runners.exceptions import InvalidRequest
+from runners.states import ConversationMode, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchRequest:
+    """What a caller wants run; the fields are those of Runner."""
+
+    backend: str
+    argv: list[str] = field(default_factory=list)
+    prompt: str = ""
+    model: str = ""
+    flags: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    workspace: str = ""
+    conversation_mode: str = ConversationMode.NEW
+    grace_seconds: int = 10
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What the shim executes."""
+
+    argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    #: A terminal, or pipes. On pipes each line of output becomes a telemetry record for `read`.
+    tty: bool = False
+    #: Written to the program's input at start; on pipes the input is closed after it.
+    stdin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageFact:
+    """Something said or done. `key` is stable: the same line read twice gives the same key."""
+
+    key: str
+    role: Role
+    text: str = ""
+    tool_name: str = ""
+    tool_input: Any = None
+    is_error: bool = False
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageFact:
+    """Tokens and cost of one step. A backend whose program reports running totals gives the difference."""
+
+    key: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    #: None: not known. Never 0 for that.
+    cost_usd: Decimal | None = None
+    #: The cost covers every entry of the session before it too (a total that settles what came in without one).
+    settles: bool = False
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionFact:
+    """The program told its own id of the conversation, or a title for it."""
+
+    external_id: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureFact:
+    """The program said that its run failed, whatever its exit code will be."""
+
+    reason: str
+
+
+Fact = MessageFact | UsageFact | SessionFact | FailureFact
+
+
+class Backend(ABC):
+    """The adapter of one agent program. Registered by name in settings.RUNNER_BACKENDS."""
+
+    name: ClassVar[str]
+    #: For people.
+    label: ClassVar[str]
+    #: The executable to look for on a node; empty: none of its own.
+    program: ClassVar[str] = ""
+    #: Flags a caller may pass, with whether each takes a value.
+    allowed_flags: ClassVar[Mapping[str, bool]] = {}
+    #: A prompt is needed, is optional, or makes no sense.
+    prompt: ClassVar[str] = "optional"
+
+    def check(self, request: LaunchRequest) -> None:
+        """Raise InvalidRequest if this backend cannot run `request`. Knows nothing of nodes: that is find()'s part."""
+        if self.prompt == "required" and not request.prompt.strip():
+            raise InvalidRequest(f"The {self.name} backend needs a prompt.", field="prompt")
+        self.check_flags(request.flags)
+
+    def check_flags(self, flags: list[str]) -> None:
+        """Raise InvalidRequest at the first flag that is not in `allowed_flags`, or lacks its value."""
+        waiting = ""
+        for word in flags:
+            if waiting:
+                waiting = ""
+                continue
+            flag, joined, _ = word.partition("=")
+            if flag not in self.allowed_flags:
+                raise InvalidRequest(
+                    f"The {self.name} backend does not know the flag {flag}.", field="flags", allowed=sorted(self.allowed_flags)
+                )
+            waiting = flag if self.allowed_flags[flag] and not joined else ""
+        if waiting:
+            raise InvalidRequest(f"The flag {waiting} needs a value.", field="flags")
+
+    def find(self) -> str | None:
+        """Return the program's path on this machine, or None."""
+        return shutil.which(self.program) if self.program else None
+
+    def version(self, path: str) -> str:
+        """Return the program's version as it tells it."""
+        return ""
+
+    @abstractmethod
+    def command(self, runner: Any, program: str) -> Command:
+        """Return what to execute for `runner` (a runners.models.Runner), with the program at `program`."""
+
+    def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
+        """Return the facts in one telemetry record; `state` may be changed. Unknown content gives no fact, never an error."""
+        return ()

@@ -1,0 +1,70 @@
+"""Errors of the runners: each is a refusal, and says what the caller needs to mend it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class RunnerError(Exception):
+    """Something about runners was refused."""
+
+    #: Stable word for machines: the `type` of the API's problem document.
+    code = "refused"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts: Mapping[str, Any] = facts
+
+
+class LaunchRefused(RunnerError):
+    """A launch was refused before anything started."""
+
+    code = "launch_refused"
+
+
+class InvalidRequest(LaunchRefused):
+    """What was asked for makes no sense for this backend; `field` names the culprit."""
+
+    code = "invalid_request"
+
+
+class ProgramNotFound(LaunchRefused):
+    """The backend's program is not on the node."""
+
+    code = "program_not_found"
+
+
+class PathNotAllowed(LaunchRefused):
+    """A path lies outside the allowed workspace roots, or does not exist."""
+
+    code = "path_not_allowed"
+
+
+class QuotaExceeded(LaunchRefused):
+    """The project has as many runners as its quota allows; `used` and `limit` are given."""
+
+    code = "quota_exceeded"
+
+
+class NoNodeAvailable(LaunchRefused):
+    """No online node has a free slot."""
+
+    code = "no_node_available"
+
+
+class ProjectNotActive(LaunchRefused):
+    """The project is archived."""
+
+    code = "project_not_active"
+
+
+class MoveRefused(RunnerError):
+    """The runner is not in a state from which this move is legal, or the message is of an older generation."""
+
+    code = "move_refused"
+
+
+class NodeUnreachable(RunnerError):
+    """The node's agent did not answer in time."""
+
+    code = "node_unreachable"

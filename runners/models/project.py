@@ -1,0 +1,51 @@
+"""A workspace, and how much it may use."""
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from runners.querysets import ProjectQuerySet
+from runners.states import ProjectStatus
+
+
+class Project(models.Model):
+    """A directory, usually a git repository, in which runners work."""
+
+    name = models.SlugField(max_length=63, unique=True, help_text="Short name, used in addresses and routing keys.")
+    path = models.CharField(max_length=1024, unique=True, help_text="Absolute directory on the nodes.")
+    description = models.TextField(blank=True)
+    status = models.CharField(max_length=10, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
+    tags = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_launch_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(name="project_status_known", condition=Q(status__in=ProjectStatus.values)),
+            models.CheckConstraint(
+                name="project_archived_at_iff_archived",
+                condition=Q(status=ProjectStatus.ARCHIVED, archived_at__isnull=False)
+                | (~Q(status=ProjectStatus.ARCHIVED) & Q(archived_at__isnull=True)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ResourceQuota(models.Model):
+    """What all runners of a project together may use. A project without a row has the defaults."""
+
+    DEFAULT_MAX_CONCURRENT_RUNNERS = 5
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="quota", primary_key=True)
+    max_concurrent_runners = models.PositiveIntegerField(
+        default=DEFAULT_MAX_CONCURRENT_RUNNERS, validators=[MinValueValidator(0)]
+    )
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.max_concurrent_runners} runners"

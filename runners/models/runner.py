@@ -1,0 +1,125 @@
+"""One supervised process, what was wanted of it, and what was last seen of it."""
+
+import uuid
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from runners.models.node import Node
+from runners.models.project import Project
+from runners.models.session import Session
+from runners.querysets import RunnerQuerySet
+from runners.states import TERMINAL, ConversationMode, RunnerStatus
+
+
+class Runner(models.Model):
+    """One process of a backend on a node. Its status is written by transitions.move() alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80, help_text="For people: demo-3f9c.")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runners")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="runners", null=True, blank=True)
+    session = models.ForeignKey(Session, on_delete=models.SET_NULL, related_name="runners", null=True, blank=True)
+
+    # What was asked for.
+    backend = models.CharField(max_length=40)
+    runtime = models.CharField(max_length=20, default="process")
+    argv = models.JSONField(default=list, blank=True, help_text="The command itself, for backend `command`.")
+    prompt = models.TextField(blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    flags = models.JSONField(default=list, blank=True, help_text="Extra flags for the program, each allowed by its backend.")
+    environment = models.JSONField(default=dict, blank=True)
+    workspace = models.CharField(max_length=1024, help_text="Absolute working directory.")
+    conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
+    grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    # Where it stands.
+    status = models.CharField(max_length=12, choices=RunnerStatus, default=RunnerStatus.STARTING)
+    status_changed_at = models.DateTimeField(default=timezone.now)
+    generation = models.PositiveIntegerField(default=1, help_text="The attempt; a message of an older one is refused.")
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    exit_code = models.SmallIntegerField(null=True, blank=True)
+    exit_signal = models.SmallIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=200, blank=True, help_text="Why it ended, or why it is where it is.")
+
+    # A process is known by boot, pid and start time together; a pid alone is never trusted.
+    boot_id = models.CharField(max_length=36, blank=True)
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    process_started_at = models.CharField(max_length=32, blank=True, help_text="Start time in clock ticks since boot.")
+
+    objects = RunnerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(name="runner_status_known", condition=Q(status__in=RunnerStatus.values)),
+            models.CheckConstraint(
+                name="runner_ended_at_iff_terminal",
+                condition=Q(status__in=sorted(TERMINAL), ended_at__isnull=False)
+                | (~Q(status__in=sorted(TERMINAL)) & Q(ended_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="runner_node_unless_queued",
+                condition=Q(node__isnull=False) | Q(status__in=[RunnerStatus.QUEUED, RunnerStatus.TERMINATED]),
+            ),
+        ]
+        indexes = [
+            models.Index(name="runner_open", fields=["project", "status"], condition=~Q(status__in=sorted(TERMINAL))),
+            models.Index(name="runner_newest", fields=["-created_at"]),
+            models.Index(name="runner_by_status", fields=["status", "-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def aggregate(self) -> str:
+        """Its name in the outbox: events of one runner keep their order."""
+        return f"runner:{self.pk}"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class RunnerMove(models.Model):
+    """One change of a runner's status: its history."""
+
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="moves")
+    generation = models.PositiveIntegerField()
+    from_status = models.CharField(max_length=12, choices=RunnerStatus, blank=True)
+    to_status = models.CharField(max_length=12, choices=RunnerStatus)
+    actor = models.CharField(max_length=100, help_text="user:<name>, token:<name> or system:<part>.")
+    reason = models.CharField(max_length=200, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.from_status or 'new'} > {self.to_status}"
+
+
+class Observation(models.Model):
+    """What the node agent last saw of a runner's process. Apart from Runner: it is written every second, in bulk."""
+
+    runner = models.OneToOneField(Runner, on_delete=models.CASCADE, primary_key=True, related_name="observation")
+    generation = models.PositiveIntegerField()
+    observed_at = models.DateTimeField(default=timezone.now)
+    cpu_percent = models.FloatField(default=0, help_text="Of one core, over the whole process tree.")
+    memory_mb = models.FloatField(default=0, help_text="Resident memory of the whole process tree.")
+    process_count = models.PositiveIntegerField(default=0)
+    output_bytes = models.BigIntegerField(default=0)
+    telemetry_offset = models.BigIntegerField(default=0, help_text="Bytes of telemetry.jsonl already in the database.")
+    parser_state = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+
+    def __str__(self) -> str:
+        return f"{self.cpu_percent:.0f} % cpu, {self.memory_mb:.0f} MB"

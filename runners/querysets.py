@@ -1,0 +1,48 @@
+"""Named reads of runners, projects and nodes."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Count, Q
+
+from runners.states import OCCUPYING, TERMINAL, NodeStatus, ProjectStatus, RunnerStatus
+
+if TYPE_CHECKING:
+    from runners.models import Node, Project, Runner
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def open(self) -> "ProjectQuerySet":
+        return self.exclude(status=ProjectStatus.ARCHIVED)
+
+    def with_runner_counts(self) -> "ProjectQuerySet":
+        return self.annotate(
+            runner_count=Count("runners"), active_runner_count=Count("runners", filter=Q(runners__status__in=OCCUPYING))
+        )
+
+
+class NodeQuerySet(models.QuerySet["Node"]):
+    def with_occupied(self) -> "NodeQuerySet":
+        return self.annotate(occupied=Count("runners", filter=Q(runners__status__in=OCCUPYING)))
+
+    def accepting(self) -> Any:
+        """Return online nodes with a free slot, most free slots first."""
+        free = models.F("slots") - models.F("occupied")
+        return self.filter(status=NodeStatus.ONLINE).with_occupied().annotate(free=free).filter(free__gt=0).order_by("-free", "name")
+
+
+class RunnerQuerySet(models.QuerySet["Runner"]):
+    def occupying(self) -> "RunnerQuerySet":
+        return self.filter(status__in=OCCUPYING)
+
+    def open(self) -> "RunnerQuerySet":
+        return self.exclude(status__in=TERMINAL)
+
+    def attempt(self, runner_id: Any, generation: int) -> "RunnerQuerySet":
+        """Return the runner if that generation is still its current one; else nothing."""
+        return self.filter(pk=runner_id, generation=generation)
+
+    def counts_by_status(self) -> dict[str, int]:
+        """Return a count for every status, 0 included."""
+        found = dict(self.order_by().values_list("status").annotate(n=Count("pk")))
+        return {status: found.get(status, 0) for status in RunnerStatus.values}

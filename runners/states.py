@@ -1,0 +1,75 @@
+"""The states of a runner and of a node, and the legal moves between them."""
+
+from django.db.models import TextChoices
+
+
+class RunnerStatus(TextChoices):
+    QUEUED = "queued", "Queued"
+    STARTING = "starting", "Starting"
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    STOPPING = "stopping", "Stopping"
+    TERMINATED = "terminated", "Terminated"
+    FAILED = "failed", "Failed"
+    UNKNOWN = "unknown", "Unknown"
+
+
+S = RunnerStatus
+
+MOVES: dict[RunnerStatus, frozenset[RunnerStatus]] = {
+    S.QUEUED: frozenset({S.STARTING, S.TERMINATED}),
+    S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FAILED, S.UNKNOWN}),
+    S.RUNNING: frozenset({S.PAUSED, S.STOPPING, S.TERMINATED, S.FAILED, S.UNKNOWN}),
+    S.PAUSED: frozenset({S.RUNNING, S.STOPPING, S.TERMINATED, S.FAILED, S.UNKNOWN}),
+    S.STOPPING: frozenset({S.TERMINATED, S.FAILED, S.UNKNOWN}),
+    S.UNKNOWN: frozenset({S.RUNNING, S.PAUSED, S.STOPPING, S.TERMINATED, S.FAILED}),
+    # A restart is a new attempt of the same runner: generation + 1.
+    S.TERMINATED: frozenset({S.STARTING}),
+    S.FAILED: frozenset({S.STARTING}),
+}
+
+TERMINAL = frozenset({S.TERMINATED, S.FAILED})
+#: Counted by quotas and slots: a runner that has, or is about to have, a process.
+OCCUPYING = frozenset({S.STARTING, S.RUNNING, S.PAUSED, S.STOPPING, S.UNKNOWN})
+#: A process is believed to exist.
+LIVE = frozenset({S.RUNNING, S.PAUSED, S.STOPPING, S.UNKNOWN})
+
+
+def sources(to: RunnerStatus) -> frozenset[RunnerStatus]:
+    """Return the states from which `to` may be reached."""
+    return frozenset(start for start, ends in MOVES.items() if to in ends)
+
+
+class NodeStatus(TextChoices):
+    ONLINE = "online", "Online"
+    DRAINING = "draining", "Draining"
+    OFFLINE = "offline", "Offline"
+
+
+class ProjectStatus(TextChoices):
+    ACTIVE = "active", "Active"
+    IDLE = "idle", "Idle"
+    ARCHIVED = "archived", "Archived"
+
+
+class ConversationMode(TextChoices):
+    NEW = "new", "New"
+    CONTINUE = "continue", "Continue"
+    RESUME = "resume", "Resume"
+
+
+class Role(TextChoices):
+    """Who speaks in a message."""
+
+    SYSTEM = "system", "System"
+    USER = "user", "User"
+    ASSISTANT = "assistant", "Assistant"
+    TOOL = "tool", "Tool"
+
+
+class CostSource(TextChoices):
+    """Where a cost comes from; an unknown cost is shown as unknown, never as 0."""
+
+    REPORTED = "reported", "Reported by the program"
+    PRICED = "priced", "Priced by us"
+    UNKNOWN = "unknown", "Unknown"

@@ -1,0 +1,47 @@
+"""Celery's configuration: queues, delivery guarantees, and the beat's schedule.
+
+Each node's worker adds its own queue `node.<name>`; a message to a node that is away waits there.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from kombu import Queue
+
+_amqp = bool(settings.AMQP_URL)
+
+broker_url = settings.AMQP_URL or settings.REDIS_URL
+broker_connection_retry_on_startup = True
+broker_transport_options: dict[str, Any] = (
+    # Off by default in Celery: without confirms a broker under memory or disk alarm loses messages silently.
+    {"confirm_publish": True}
+    if _amqp
+    # Valkey hands an unacknowledged task to another worker only after this long; the reconciler is faster.
+    else {"visibility_timeout": 60, "global_keyprefix": "stratavore."}
+)
+
+#: Tasks of the control plane itself: reconciling, upkeep. A quorum queue survives the loss of one broker of three.
+CONTROL_QUEUE = "stratavore.control"
+#: Wake-ups of the outbox relay. The broker keeps at most one waiting; a lost one is made good by the beat.
+WAKE_QUEUE = "outbox.wake"
+task_queues = [
+    Queue(CONTROL_QUEUE, routing_key=CONTROL_QUEUE, queue_arguments={"x-queue-type": "quorum"} if _amqp else {}),
+    Queue(WAKE_QUEUE, routing_key=WAKE_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
+]
+task_default_queue = CONTROL_QUEUE
+task_create_missing_queue_type = "quorum" if _amqp else "classic"
+task_routes = {"outbox.tasks.relay": {"queue": WAKE_QUEUE}}
+
+task_ignore_result = True
+task_acks_late = True
+# acks_late alone still acknowledges a task whose process died by a signal.
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1
+worker_hijack_root_logger = False
+timezone = "UTC"
+
+beat_schedule = {
+    # The safety beat of the outbox: what a lost wake-up left behind goes out within a second.
+    "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
+    "reconcile": {"task": "runners.tasks.reconcile", "schedule": 30.0, "options": {"expires": 30}},
+}

@@ -1,0 +1,26 @@
+"""The Celery application. Its configuration is broker.py, read when first needed."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stratavore_site.settings")
+
+app = Celery("stratavore")
+app.config_from_object("stratavore_site.broker")
+app.autodiscover_tasks(["outbox", "runners", "agents"])
+
+
+@setup_logging.connect
+def keep_our_logs(**_: Any) -> None:
+    """Keep Django's logging: Celery would otherwise put its own in place."""
+
+
+@worker_process_init.connect
+def forget_inherited_connections(**_: Any) -> None:
+    """Give a forked worker process its own pool: connections are not shared between processes."""
+    from django.db import connection
+
+    connection.close_pool()  # type: ignore[attr-defined]

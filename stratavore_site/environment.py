@@ -1,0 +1,121 @@
+"""Read the settings that come from the environment, and refuse a bad one with a sentence that names it."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+#: `make up` writes what it chose (addresses, passwords, keys) here, mode 0600, so that `manage.py shell` finds the same servers.
+ENV_FILE = Path(os.environ.get("STRATAVORE_ENV_FILE", BASE_DIR / ".stratavore" / "env"))
+
+env = environ.Env()
+if ENV_FILE.is_file():
+    env.read_env(str(ENV_FILE))  # never overrides what the process was given
+
+
+def required(name: str, *, because: str) -> str:
+    """Return the variable `name`, or raise ImproperlyConfigured saying what it is for."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set: {because}.")
+    return value
+
+
+def secret(name: str, *, development: bool) -> str:
+    """Return a secret of at least 32 characters; only development may leave it out."""
+    if development and not os.environ.get(name):
+        return "development-only-" + "0" * 40
+    value = required(name, because="a random string of 50 characters or more signs sessions and tokens")
+    if len(value) < 32:
+        raise ImproperlyConfigured(f"{name} is too short ({len(value)} characters): use 50 random ones.")
+    return value
+
+
+def url(name: str, schemes: tuple[str, ...], *, default: str | None = None, because: str = "") -> str:
+    """Return a URL whose scheme is one of `schemes`; without `default` the variable must be set."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        if default is None:
+            raise ImproperlyConfigured(f"{name} is not set: {because}.")
+        return default
+    if urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must start with {' or '.join(s + '://' for s in schemes)}.")
+    return value
+
+
+def integer(name: str, default: int, *, minimum: int = 0) -> int:
+    """Return a whole number of at least `minimum`."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        value = int(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from None
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value}.")
+    return value
+
+
+def boolean(name: str, default: bool) -> bool:
+    """Return a yes or no."""
+    raw = os.environ.get(name, "").strip().lower()
+    if not raw:
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {raw!r}.")
+
+
+def one_of(name: str, choices: tuple[str, ...], default: str) -> str:
+    """Return one of a few words."""
+    value = os.environ.get(name, "").strip() or default
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def names(name: str, default: list[str]) -> list[str]:
+    """Return a comma-separated list."""
+    raw = os.environ.get(name, "").strip()
+    return [part.strip() for part in raw.split(",") if part.strip()] if raw else default
+
+
+def directories(name: str, default: list[Path]) -> list[Path]:
+    """Return colon-separated absolute directories."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    paths = [Path(part) for part in raw.split(":") if part]
+    for path in paths:
+        if not path.is_absolute():
+            raise ImproperlyConfigured(f"{name} must hold absolute paths, not {str(path)!r}.")
+    return paths
+
+
+def database(value: str, *, pool_size: int) -> dict[str, Any]:
+    """Return Django's settings for one PostgreSQL URL, with the driver's connection pool."""
+    config: dict[str, Any] = dict(environ.Env.db_url_config(value))
+    if not config.get("NAME"):
+        raise ImproperlyConfigured("DATABASE_URL names no database: it looks like postgres://user:password@host:5432/name.")
+    config["ENGINE"] = "django_prometheus.db.backends.postgresql"
+    # Persistent connections do not go with ASGI; the pool does (docs.djangoproject.com/en/5.2/ref/databases).
+    config["CONN_MAX_AGE"] = 0
+    config["OPTIONS"] = {
+        **config.get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": pool_size, "timeout": 10},
+        "application_name": "stratavore",
+    }
+    return config
+
+
+def hostname() -> str:
+    """Return this machine's short name, the default name of its node."""
+    return socket.gethostname().split(".")[0].lower() or "node"

@@ -1,0 +1,208 @@
+"""Django settings. Every choice comes from the environment (environment.py); docs/settings.md lists the variables."""
+
+from pathlib import Path
+
+from stratavore_site import environment
+
+BASE_DIR = environment.BASE_DIR
+
+DEBUG = environment.boolean("DEBUG", False)
+SECRET_KEY = environment.secret("SECRET_KEY", development=DEBUG)
+ALLOWED_HOSTS = environment.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS", [])
+
+# --- Servers -----------------------------------------------------------------------------------------------------
+
+DATABASES = {
+    "default": environment.database(
+        environment.url(
+            "DATABASE_URL", ("postgres", "postgresql"), because="it is where every record lives; `make up` brings a PostgreSQL"
+        ),
+        pool_size=environment.integer("DATABASE_POOL_SIZE", 16, minimum=2),
+    )
+}
+#: Valkey or Redis: the channel layer, and Celery's broker where there is no RabbitMQ.
+REDIS_URL = environment.url(
+    "REDIS_URL", ("redis", "rediss", "unix"), because="it carries live updates; `make up` brings a Valkey"
+)
+#: RabbitMQ. Empty in embedded mode: then REDIS_URL serves as the broker and there is no topic exchange for integrators.
+AMQP_URL = environment.url("AMQP_URL", ("amqp", "amqps"), default="")
+
+# --- This node ---------------------------------------------------------------------------------------------------
+
+STATE_DIR = Path(environment.env.str("STRATAVORE_STATE_DIR", str(BASE_DIR / ".stratavore")))
+#: Run directories of the runners on this node; short, because a unix socket's path holds 107 bytes.
+RUNS_DIR = Path(environment.env.str("STRATAVORE_RUNS_DIR", str(STATE_DIR / "runs")))
+NODE_NAME = environment.env.str("STRATAVORE_NODE", environment.hostname())
+NODE_SLOTS = environment.integer("STRATAVORE_NODE_SLOTS", 32, minimum=1)
+NODE_LABELS = environment.names("STRATAVORE_NODE_LABELS", [])
+#: A project's directory must lie below one of these.
+WORKSPACE_ROOTS = environment.directories("STRATAVORE_WORKSPACE_ROOTS", [STATE_DIR / "workspaces"])
+
+# --- Applications ------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "django_prometheus",
+    "django_structlog",
+    "outbox",
+    "runners",
+    "agents",
+    "dashboard",
+    "stratavore_site",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "stratavore_site.urls"
+ASGI_APPLICATION = "stratavore_site.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "dashboard:login"
+LOGIN_REDIRECT_URL = "dashboard:overview"
+LOGOUT_REDIRECT_URL = "dashboard:login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Without DEBUG whitenoise serves from STATIC_ROOT; `collectstatic` is part of the image and of `make up`.
+WHITENOISE_USE_FINDERS = True
+
+# --- Security ----------------------------------------------------------------------------------------------------
+
+#: True behind TLS (docker-compose.yml and deploy/ set it): cookies over HTTPS only, HSTS, redirects.
+HTTPS = environment.boolean("STRATAVORE_HTTPS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- API ---------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "stratavore_site.api.PagePagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "stratavore_site.api.problem_response",
+    "PAGE_SIZE": 50,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Stratavore",
+    "DESCRIPTION": "Launch, watch and steer fleets of AI coding agents.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token"}
+
+# --- Outbox ------------------------------------------------------------------------------------------------------
+
+#: Rows with the same lane are relayed one batch at a time, in order. More lanes, more relays at once.
+OUTBOX_LANES = 16
+OUTBOX_EXCHANGE = "stratavore.events"
+#: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
+OUTBOX_HANDLERS: dict[str, list[str]] = {}
+#: Told after a batch that the stream has grown; best effort, for live views.
+OUTBOX_LISTENERS = ["dashboard.push.stream_grew"]
+
+# --- Runners -----------------------------------------------------------------------------------------------------
+
+#: Backend name to the class that drives the program. A project of yours may add its own.
+RUNNER_BACKENDS = {
+    "command": "runners.backends.command.CommandBackend",
+    "demo": "runners.backends.demo.DemoBackend",
+    "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
+}
+RUNNER_RUNTIMES = {"process": "runners.runtimes.process.ProcessRuntime"}
+
+# --- Celery ------------------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = AMQP_URL or REDIS_URL
+
+# --- Channels ----------------------------------------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "stratavore"},
+    }
+}
+
+# --- Logs --------------------------------------------------------------------------------------------------------
+
+LOG_FORMAT = environment.one_of("LOG_FORMAT", ("json", "console"), "console" if DEBUG else "json")
+LOG_LEVEL = environment.one_of("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+LOGGING_CONFIG = "stratavore_site.logs.configure"
+LOGGING = {"format": LOG_FORMAT, "level": LOG_LEVEL}
+
+UNFOLD = {
+    "SITE_TITLE": "Stratavore",
+    "SITE_HEADER": "Stratavore",
+    "SITE_SUBHEADER": "Control plane for agent fleets",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+}
