@@ -7,3 +7,4 @@ class OutboxConfig(AppConfig):
 
     def ready(self) -> None:
         from outbox import checks as checks
+        from outbox import metrics as metrics

@@ -10,3 +10,23 @@ class OutsideTransaction(OutboxError):
 
     Then a crash between the change and its event would lose one of them.
     """
+
+
+class UnknownEventType(OutboxError):
+    """An event was published whose type nobody registered (outbox/registry.py)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No event type {name!r} is registered: an app registers its types in AppConfig.ready().")
+        self.name = name
+
+
+class InvalidEventData(OutboxError):
+    """The data of an event misses fields that its type promises, or cannot be written as JSON."""
+
+
+class BrokerMismatch(OutboxError):
+    """The broker holds an exchange or queue whose arguments are not the ones declared in outbox/broker.py."""
+
+
+class BrokerUnavailable(OutboxError):
+    """The broker could not be reached, or the connection was lost: whatever was unconfirmed must be sent again."""

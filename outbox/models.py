@@ -13,8 +13,9 @@ from outbox.states import Kind, Status
 class Entry(models.Model):
     """An event or a task, written in the transaction of the change it tells of.
 
-    `sequence` is the position in the event stream. It is given after commit, in commit order of the numbering
-    itself (outbox/sql.py), so that a reader who remembers the last one it saw misses nothing.
+    `sequence` is the position in the stream. It is given after commit, in commit order of the numbering
+    itself (services/number.py), so that a reader who remembers the last one it saw misses nothing. Tasks
+    take numbers too: a reader of events sees gaps, never a number twice or late.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -33,6 +34,7 @@ class Entry(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=12)
+    #: Set by the first failure only: what was never tried is due at once and carries no time.
     next_attempt_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
     delivered_at = models.DateTimeField(null=True)
@@ -40,21 +42,44 @@ class Entry(models.Model):
     objects = EntryQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "entries"
+        verbose_name = "outbox entry"
+        verbose_name_plural = "outbox entries"
         constraints = [
             models.CheckConstraint(name="entry_kind_known", condition=Q(kind__in=Kind.values)),
             models.CheckConstraint(name="entry_status_known", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(name="entry_lane_not_negative", condition=Q(lane__gte=0)),
+            models.CheckConstraint(
+                name="entry_sequence_positive", condition=Q(sequence__isnull=True) | Q(sequence__gt=0)
+            ),
+            models.CheckConstraint(name="entry_max_attempts_positive", condition=Q(max_attempts__gt=0)),
             models.CheckConstraint(
                 name="entry_delivered_at_iff_delivered",
                 condition=Q(status=Status.DELIVERED, delivered_at__isnull=False)
                 | (~Q(status=Status.DELIVERED) & Q(delivered_at__isnull=True)),
             ),
+            # Order is kept by the number: nothing leaves without one.
+            models.CheckConstraint(
+                name="entry_settled_is_numbered",
+                condition=Q(status=Status.PENDING) | Q(sequence__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="entry_dead_says_why",
+                condition=~Q(status=Status.DEAD) | (Q(attempts__gt=0) & ~Q(error="")),
+            ),
         ]
         indexes = [
-            # Undelivered rows only: the index stays small however long the history grows.
-            models.Index(name="entry_pending", fields=["lane", "id"], condition=Q(status=Status.PENDING)),
-            models.Index(name="entry_blocking", fields=["aggregate", "id"], condition=~Q(status=Status.DELIVERED)),
-            models.Index(name="entry_unnumbered", fields=["id"], condition=Q(sequence__isnull=True, kind=Kind.EVENT)),
+            # The relay's indexes hold undelivered rows only: they stay small however long the history grows.
+            models.Index(name="entry_unnumbered", fields=["id"], condition=Q(sequence__isnull=True)),
+            models.Index(
+                name="entry_fresh",
+                fields=["lane", "sequence"],
+                condition=Q(status=Status.PENDING, sequence__isnull=False, next_attempt_at__isnull=True),
+            ),
+            models.Index(
+                name="entry_failed",
+                fields=["aggregate", "sequence"],
+                condition=Q(status=Status.PENDING, next_attempt_at__isnull=False),
+            ),
             models.Index(name="entry_dead", fields=["id"], condition=Q(status=Status.DEAD)),
             models.Index(name="entry_aggregate", fields=["aggregate", "sequence"]),
         ]

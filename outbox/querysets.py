@@ -7,7 +7,7 @@ from django.db import models
 from outbox.states import Kind, Status
 
 if TYPE_CHECKING:
-    from outbox.models import Entry
+    from outbox.models import Entry  # noqa: F401 - the type argument below
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -19,6 +19,9 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def dead(self) -> "EntryQuerySet":
         return self.filter(status=Status.DEAD)
+
+    def delivered(self) -> "EntryQuerySet":
+        return self.filter(status=Status.DELIVERED)
 
     def after(self, sequence: int) -> "EntryQuerySet":
         """Return the events past a reader's position, oldest first. What has no position yet is not in the stream."""

@@ -6,4 +6,7 @@ class RunnersConfig(AppConfig):
 
     def ready(self) -> None:
         from runners import checks as checks
+        from runners import events
         from runners import metrics as metrics
+
+        events.register_types()

@@ -8,7 +8,7 @@ from django.db.models import Count, Q
 from runners.states import OCCUPYING, TERMINAL, NodeStatus, ProjectStatus, RunnerStatus
 
 if TYPE_CHECKING:
-    from runners.models import Node, Project, Runner
+    from runners.models import Node, Project, Runner  # noqa: F401 - named in the brackets below
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -25,10 +25,16 @@ class NodeQuerySet(models.QuerySet["Node"]):
     def with_occupied(self) -> "NodeQuerySet":
         return self.annotate(occupied=Count("runners", filter=Q(runners__status__in=OCCUPYING)))
 
-    def accepting(self) -> Any:
+    def accepting(self) -> "NodeQuerySet":
         """Return online nodes with a free slot, most free slots first."""
         free = models.F("slots") - models.F("occupied")
-        return self.filter(status=NodeStatus.ONLINE).with_occupied().annotate(free=free).filter(free__gt=0).order_by("-free", "name")
+        return (
+            self.filter(status=NodeStatus.ONLINE)
+            .with_occupied()
+            .annotate(free=free)
+            .filter(free__gt=0)
+            .order_by("-free", "name")
+        )
 
 
 class RunnerQuerySet(models.QuerySet["Runner"]):

@@ -9,6 +9,8 @@ from celery.signals import setup_logging, worker_process_init
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stratavore_site.settings")
 
 app = Celery("stratavore")
+# "Current" is of one thread only: without a default, other threads would speak to a broker on localhost:5672.
+app.set_default()
 app.config_from_object("stratavore_site.broker")
 app.autodiscover_tasks(["outbox", "runners", "agents"])
 

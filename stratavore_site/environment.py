@@ -10,7 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-#: `make up` writes what it chose (addresses, passwords, keys) here, mode 0600, so that `manage.py shell` finds the same servers.
+#: `make up` writes what it chose (addresses, keys) here, mode 0600, so that `manage.py shell` finds the same servers.
 ENV_FILE = Path(os.environ.get("STRATAVORE_ENV_FILE", BASE_DIR / ".stratavore" / "env"))
 
 env = environ.Env()
@@ -104,7 +104,9 @@ def database(value: str, *, pool_size: int) -> dict[str, Any]:
     """Return Django's settings for one PostgreSQL URL, with the driver's connection pool."""
     config: dict[str, Any] = dict(environ.Env.db_url_config(value))
     if not config.get("NAME"):
-        raise ImproperlyConfigured("DATABASE_URL names no database: it looks like postgres://user:password@host:5432/name.")
+        raise ImproperlyConfigured(
+            "DATABASE_URL names no database: it looks like postgres://user:password@host:5432/name."
+        )
     config["ENGINE"] = "django_prometheus.db.backends.postgresql"
     # Persistent connections do not go with ASGI; the pool does (docs.djangoproject.com/en/5.2/ref/databases).
     config["CONN_MAX_AGE"] = 0

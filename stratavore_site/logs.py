@@ -15,7 +15,7 @@ SHARED: list[Any] = [
 
 
 def configure(choice: dict[str, Any]) -> None:
-    """Configure logging; `choice` holds `format` (json or console) and `level`. Django calls it through LOGGING_CONFIG."""
+    """Configure logging, called by Django (LOGGING_CONFIG); `choice` holds `format` (json or console) and `level`."""
     renderer: Any
     if choice["format"] == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -41,6 +41,7 @@ def configure(choice: dict[str, Any]) -> None:
                 "django.server": {"level": "ERROR"},
                 "daphne": {"level": "WARNING"},
                 "django.channels.server": {"level": "WARNING"},
+                "celery.beat": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
             },

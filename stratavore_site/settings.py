@@ -5,6 +5,7 @@ from pathlib import Path
 from stratavore_site import environment
 
 BASE_DIR = environment.BASE_DIR
+VERSION = "0.1.0"
 
 DEBUG = environment.boolean("DEBUG", False)
 SECRET_KEY = environment.secret("SECRET_KEY", development=DEBUG)
@@ -16,7 +17,9 @@ CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS", [])
 DATABASES = {
     "default": environment.database(
         environment.url(
-            "DATABASE_URL", ("postgres", "postgresql"), because="it is where every record lives; `make up` brings a PostgreSQL"
+            "DATABASE_URL",
+            ("postgres", "postgresql"),
+            because="it is where every record lives; `make up` brings a PostgreSQL",
         ),
         pool_size=environment.integer("DATABASE_POOL_SIZE", 16, minimum=2),
     )
@@ -44,6 +47,7 @@ WORKSPACE_ROOTS = environment.directories("STRATAVORE_WORKSPACE_ROOTS", [STATE_D
 INSTALLED_APPS = [
     "daphne",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -140,6 +144,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["stratavore_site.parsers.LimitedJSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "stratavore_site.api.PagePagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -154,14 +159,34 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "stratavore_site.schema.add_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "RunnerStatus": "runners.states.RunnerStatus",
+        "NodeStatus": "runners.states.NodeStatus",
+        "ProjectStatus": "runners.states.ProjectStatus",
+        "CostSource": "runners.states.CostSource",
+        "AgentStatus": "agents.states.AgentStatus",
+    },
 }
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token"}
+KNOX_TOKEN_MODEL = "stratavore_site.AccessToken"  # noqa: S105 - the name of a model
+# knox's migrations make its own table even where another model stands in for it, and a flush stumbles over that.
+MIGRATION_MODULES = {"knox": None}
 
 # --- Outbox ------------------------------------------------------------------------------------------------------
 
 #: Rows with the same lane are relayed one batch at a time, in order. More lanes, more relays at once.
 OUTBOX_LANES = 16
 OUTBOX_EXCHANGE = "stratavore.events"
+#: Entries in one batch: what a killed relay may send twice. 500 go out at 6,000 a second, 50 at 4,000.
+OUTBOX_BATCH = 500
+#: A larger event is not sent: RabbitMQ 4 refuses messages over 16 MiB, and closes the channel.
+OUTBOX_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+#: For so long a reader may be away and still catch up by `sequence`.
+OUTBOX_RETENTION_DAYS = environment.integer("OUTBOX_RETENTION_DAYS", 30, minimum=1)
 #: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
 OUTBOX_HANDLERS: dict[str, list[str]] = {}
 #: Told after a batch that the stream has grown; best effort, for live views.
@@ -175,6 +200,8 @@ RUNNER_BACKENDS = {
     "demo": "runners.backends.demo.DemoBackend",
     "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
 }
+#: Told once a second by each node agent what it measured; best effort, for live views.
+RUNNER_LISTENERS = ["dashboard.push.observed"]
 RUNNER_RUNTIMES = {"process": "runners.runtimes.process.ProcessRuntime"}
 
 # --- Celery ------------------------------------------------------------------------------------------------------
@@ -204,5 +231,11 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_SYMBOL": "hub",
     "BORDER_RADIUS": "6px",
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "stratavore_site.admin_navigation.navigation",
+    },
 }

@@ -1,21 +1,24 @@
 """Write events and tasks into the outbox, in the caller's transaction."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 import structlog
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
-from outbox.exceptions import OutsideTransaction
+from outbox import registry
+from outbox.exceptions import InvalidEventData, OutsideTransaction
 from outbox.models import Entry
 from outbox.services.wake import wake_after_commit
 from outbox.states import Kind
 
 
 def publish(
-    type: str,  # noqa: A002 - CloudEvents' own name
+    type: str,
     *,
     aggregate: str,
     subject: str,
@@ -24,16 +27,20 @@ def publish(
 ) -> Entry:
     """Record that something happened; it is delivered after commit, at least once.
 
-    Within one `aggregate` ("runner:<id>") delivery keeps the order of publishing. `data` must be JSON.
-    Raises OutsideTransaction.
+    Within one `aggregate` ("runner:<id>") delivery keeps the order of publishing. `data` must be JSON and hold the
+    fields that the type promises. Raises OutsideTransaction, UnknownEventType, InvalidEventData.
     """
+    missing = registry.get(type).required - data.keys()
+    if missing:
+        raise InvalidEventData(f"{type} for {aggregate} lacks {', '.join(sorted(missing))}")
     return _write(Kind.EVENT, type, aggregate=aggregate, subject=subject, routing_key=routing_key, data=dict(data))
 
 
 def enqueue(task: str, *, args: Sequence[Any], queue: str, aggregate: str) -> Entry:
     """Record that a Celery task must run; it reaches `queue` after commit, at least once.
 
-    `args` are ids, never instances. The task must bear being delivered twice. Raises OutsideTransaction.
+    `args` are ids, never instances. The task must bear being delivered twice.
+    Raises OutsideTransaction, InvalidEventData.
     """
     return _write(Kind.TASK, task, aggregate=aggregate, subject="", routing_key=queue, data={"args": list(args)})
 
@@ -53,8 +60,37 @@ def _write(kind: Kind, name: str, *, aggregate: str, subject: str, routing_key: 
         lane=lane_of(aggregate),
         subject=subject,
         routing_key=routing_key,
-        data=data,
+        data=_storable(data, what=f"{name} for {aggregate}"),
         traceparent=structlog.contextvars.get_contextvars().get("traceparent", ""),
     )
     wake_after_commit()
     return entry
+
+
+def _storable(data: dict[str, Any], *, what: str) -> Any:
+    r"""Return `data` as PostgreSQL can hold it, or raise InvalidEventData.
+
+    jsonb has no \u0000 and no half of a surrogate pair, and refusing them would undo the caller's change for what an
+    agent happened to print: they become U+FFFD, as undecodable bytes do.
+    """
+    try:
+        text = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidEventData(f"{what} is not JSON: {error}") from error
+    if "\\u0000" not in text and not _has_surrogate(text):
+        return data
+    return _repaired(json.loads(text))
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else False
+
+
+def _repaired(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_repaired(key): _repaired(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_repaired(item) for item in value]
+    return value

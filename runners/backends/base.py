@@ -7,7 +7,7 @@ same transaction as the rows, so that a node agent that dies between two lines g
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +29,8 @@ class LaunchRequest:
     environment: dict[str, str] = field(default_factory=dict)
     workspace: str = ""
     conversation_mode: str = ConversationMode.NEW
+    #: The session to go on with, when `conversation_mode` is not new.
+    session_id: str = ""
     grace_seconds: int = 10
     name: str = ""
 
@@ -93,6 +95,31 @@ class FailureFact:
 Fact = MessageFact | UsageFact | SessionFact | FailureFact
 
 
+@dataclass(frozen=True)
+class FlagRule:
+    """What the value of a flag must be; `wanted` says it for people."""
+
+    accepts: Callable[[str], bool]
+    wanted: str
+
+
+def one_of(*choices: str) -> FlagRule:
+    """Return the rule that a value is one of a few words."""
+    return FlagRule(lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+def number(kind: type[int] | type[float], minimum: float, maximum: float) -> FlagRule:
+    """Return the rule that a value is a number from `minimum` to `maximum`."""
+
+    def accepts(value: str) -> bool:
+        try:
+            return minimum <= kind(value) <= maximum
+        except ValueError:
+            return False
+
+    return FlagRule(accepts, f"a {'whole ' if kind is int else ''}number from {minimum:g} to {maximum:g}")
+
+
 class Backend(ABC):
     """The adapter of one agent program. Registered by name in settings.RUNNER_BACKENDS."""
 
@@ -103,34 +130,60 @@ class Backend(ABC):
     program: ClassVar[str] = ""
     #: Flags a caller may pass, with whether each takes a value.
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
-    #: A prompt is needed, is optional, or makes no sense.
+    #: What the values of some of them must be.
+    flag_rules: ClassVar[Mapping[str, "FlagRule"]] = {}
+    #: A prompt is needed, or is optional.
     prompt: ClassVar[str] = "optional"
+    #: Variables that the program gets from the worker's own environment, beside those that every agent gets.
+    passes_environment: ClassVar[tuple[str, ...]] = ()
 
     def check(self, request: LaunchRequest) -> None:
         """Raise InvalidRequest if this backend cannot run `request`. Knows nothing of nodes: that is find()'s part."""
         if self.prompt == "required" and not request.prompt.strip():
             raise InvalidRequest(f"The {self.name} backend needs a prompt.", field="prompt")
+        _refuse_nul(request)
         self.check_flags(request.flags)
 
     def check_flags(self, flags: list[str]) -> None:
-        """Raise InvalidRequest at the first flag that is not in `allowed_flags`, or lacks its value."""
-        waiting = ""
-        for word in flags:
-            if waiting:
-                waiting = ""
-                continue
-            flag, joined, _ = word.partition("=")
+        """Raise InvalidRequest at the first flag that is not in `allowed_flags`, or whose value is wrong."""
+        for flag, value in self.flag_values(flags):
+            rule = self.flag_rules.get(flag)
+            if rule and value is not None and not rule.accepts(value):
+                raise InvalidRequest(f"{flag} must be {rule.wanted}, not {value!r}.", field="flags")
+
+    def flag_values(self, flags: list[str]) -> Iterator[tuple[str, str | None]]:
+        """Yield each flag with its value, as `--flag value` or `--flag=value`. Raises InvalidRequest.
+
+        A value of its own that begins with a dash is refused: a program might take it for a flag that is not allowed.
+        """
+        words = iter(flags)
+        for word in words:
+            flag, joined, value = word.partition("=")
             if flag not in self.allowed_flags:
                 raise InvalidRequest(
-                    f"The {self.name} backend does not know the flag {flag}.", field="flags", allowed=sorted(self.allowed_flags)
+                    f"The {self.name} backend does not know the flag {flag}.",
+                    field="flags",
+                    allowed=sorted(self.allowed_flags),
                 )
-            waiting = flag if self.allowed_flags[flag] and not joined else ""
-        if waiting:
-            raise InvalidRequest(f"The flag {waiting} needs a value.", field="flags")
+            if not self.allowed_flags[flag]:
+                if joined:
+                    raise InvalidRequest(f"The flag {flag} takes no value.", field="flags")
+                yield flag, None
+                continue
+            value = value if joined else next(words, "")
+            if not joined and (not value or value.startswith("-")):
+                raise InvalidRequest(
+                    f"The flag {flag} needs a value; one with a dash goes as {flag}=VALUE.", field="flags"
+                )
+            yield flag, value
 
     def find(self) -> str | None:
         """Return the program's path on this machine, or None."""
         return shutil.which(self.program) if self.program else None
+
+    def find_for(self, request: Any) -> str | None:
+        """Return the program's path for one launch (`request` is a LaunchRequest or a Runner), or None."""
+        return self.find()
 
     def version(self, path: str) -> str:
         """Return the program's version as it tells it."""
@@ -141,5 +194,22 @@ class Backend(ABC):
         """Return what to execute for `runner` (a runners.models.Runner), with the program at `program`."""
 
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
-        """Return the facts in one telemetry record; `state` may be changed. Unknown content gives no fact, never an error."""
+        """Return the facts in one telemetry record; `state` may be changed.
+
+        Unknown content gives no fact, never an error.
+        """
         return ()
+
+
+def _refuse_nul(request: LaunchRequest) -> None:
+    """Raise InvalidRequest if a text holds a NUL: neither an argument, a variable nor a row of the database can."""
+    texts = {
+        "argv": request.argv,
+        "prompt": [request.prompt],
+        "model": [request.model],
+        "flags": request.flags,
+        "environment": [*request.environment, *request.environment.values()],
+    }
+    for field_name, values in texts.items():
+        if any(isinstance(value, str) and "\0" in value for value in values):
+            raise InvalidRequest(f"There is a NUL character in {field_name}.", field=field_name)

@@ -4,4 +4,14 @@ from runners.models.runner import Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
 from runners.models.usage import UsageEntry
 
-__all__ = ["Message", "Node", "Observation", "Project", "ResourceQuota", "Runner", "RunnerMove", "Session", "UsageEntry"]
+__all__ = [
+    "Message",
+    "Node",
+    "Observation",
+    "Project",
+    "ResourceQuota",
+    "Runner",
+    "RunnerMove",
+    "Session",
+    "UsageEntry",
+]

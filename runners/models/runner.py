@@ -30,7 +30,9 @@ class Runner(models.Model):
     argv = models.JSONField(default=list, blank=True, help_text="The command itself, for backend `command`.")
     prompt = models.TextField(blank=True)
     model = models.CharField(max_length=100, blank=True)
-    flags = models.JSONField(default=list, blank=True, help_text="Extra flags for the program, each allowed by its backend.")
+    flags = models.JSONField(
+        default=list, blank=True, help_text="Extra flags for the program, each allowed by its backend."
+    )
     environment = models.JSONField(default=dict, blank=True)
     workspace = models.CharField(max_length=1024, help_text="Absolute working directory.")
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)

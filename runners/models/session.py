@@ -22,7 +22,9 @@ class Session(models.Model):
     backend = models.CharField(max_length=40)
     external_id = models.CharField(max_length=100, blank=True, help_text="The program's own id of the conversation.")
     title = models.CharField(max_length=200, blank=True)
-    resumed_from = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="resumed_by")
+    resumed_from = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="resumed_by"
+    )
     started_at = models.DateTimeField(default=timezone.now)
     last_message_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -33,7 +35,11 @@ class Session(models.Model):
     cache_read_tokens = models.BigIntegerField(default=0)
     cache_write_tokens = models.BigIntegerField(default=0)
     cost_usd = models.DecimalField(
-        max_digits=14, decimal_places=8, null=True, blank=True, help_text="Sum of the known costs; empty: none is known."
+        max_digits=14,
+        decimal_places=8,
+        null=True,
+        blank=True,
+        help_text="Sum of the known costs; empty: none is known.",
     )
     cost_source = models.CharField(max_length=10, choices=CostSource, default=CostSource.UNKNOWN)
 

@@ -1,0 +1,177 @@
+"""Personalities and agents as staff see them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesCheckboxFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+from agents.exceptions import AgentError
+from agents.models import Agent, Personality
+from agents.services import create_agent, retire_agent, save_personality
+from agents.states import AgentStatus
+from runners.actors import actor_of
+from runners.admin_base import LinesField, link_to
+from runners.backends import all_backends, get_backend
+from runners.exceptions import InvalidRequest
+from runners.states import ProjectStatus
+
+A = AgentStatus
+STATUS_COLOURS = {
+    A.SPAWNING: "info",
+    A.IDLE: "primary",
+    A.WORKING: "success",
+    A.PAUSED: "warning",
+    A.COMPLETED: "info",
+    A.ERROR: "danger",
+    A.RETIRED: "",
+}
+
+
+class PersonalityForm(forms.ModelForm):  # type: ignore[type-arg]
+    strengths = LinesField(required=False, help_text="One on each line.")
+    specialties = LinesField(required=False, help_text="One on each line.")
+    flags = LinesField(required=False, help_text="For the program; one word on each line.")
+    default_backend = forms.ChoiceField(
+        choices=lambda: [(backend.name, backend.label) for backend in all_backends()], widget=UnfoldAdminSelectWidget
+    )
+
+    class Meta:
+        model = Personality
+        exclude: list[str] = ["version"]
+        widgets = {"role_prompt": UnfoldAdminTextareaWidget(attrs={"rows": 14})}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        try:
+            get_backend(cleaned.get("default_backend", "")).check_flags(cleaned.get("flags", []))
+        except InvalidRequest as refusal:
+            self.add_error("flags" if refusal.facts.get("field") == "flags" else "default_backend", refusal.message)
+        return cleaned
+
+
+@admin.register(Personality)
+class PersonalityAdmin(ModelAdmin):  # type: ignore[misc]
+    form = PersonalityForm
+    list_display = ["name", "beginning", "default_backend", "model", "agent_count", "version", "updated_at"]
+    list_filter = ["default_backend"]
+    search_fields = ["name", "description"]
+    fieldsets = [
+        (None, {"fields": ["name", "description", "role_prompt"]}),
+        ("Character", {"fields": [("strengths", "specialties"), ("work_style", "communication_style")]}),
+        ("Program", {"fields": [("default_backend", "model"), "flags"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Personality]:
+        return Personality.objects.annotate(agent_count=Count("agents"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["name"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Personality, form: Any, change: bool) -> None:
+        save_personality(obj, {})
+
+    @display(description="description")
+    def beginning(self, personality: Personality) -> str:
+        return personality.description[:90]
+
+    @display(description="agents", ordering="agent_count")
+    def agent_count(self, personality: Any) -> int:
+        return int(personality.agent_count)
+
+
+class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Agent
+        fields = ["name", "personality", "project"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "name" in self.fields:
+            self.fields["name"].required = False
+            self.fields["name"].help_text = "It gets one without: cadet-3f9c12."
+
+    def clean_project(self) -> Any:
+        project = self.cleaned_data["project"]
+        if project and project.status == ProjectStatus.ARCHIVED:
+            raise forms.ValidationError(f"The project {project.name} is archived.")
+        return project
+
+
+@admin.register(Agent)
+class AgentAdmin(ModelAdmin):  # type: ignore[misc]
+    form = AgentForm
+    list_display = ["name", "status_badge", "personality_link", "project_link", "runner_link", "status_changed_at"]
+    list_filter = [
+        ("status", ChoicesCheckboxFilter),
+        ("personality", AutocompleteSelectFilter),
+        ("project", AutocompleteSelectFilter),
+    ]
+    list_filter_submit = True
+    list_select_related = ["personality", "project", "runner"]
+    search_fields = ["name"]
+    autocomplete_fields = ["personality", "project"]
+    date_hierarchy = "created_at"
+    actions = ["retire_selected"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return ["name", "personality", "project"]
+        return [
+            ("name", "status_badge"),
+            ("personality_link", "project_link"),
+            "runner_link",
+            ("created_at", "status_changed_at"),
+        ]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("agents.view_agent") or request.user.has_perm("agents.change_agent")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_retire_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("agents.change_agent")
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        made = create_agent(
+            personality=obj.personality.name,
+            name=obj.name,
+            project=obj.project.name if obj.project else None,
+            actor=actor_of(request),
+        )
+        obj.pk, obj.name, obj.status = made.pk, made.name, made.status
+
+    @display(description="status", ordering="status", label=STATUS_COLOURS)
+    def status_badge(self, agent: Agent) -> tuple[str, str]:
+        return agent.status, agent.get_status_display()
+
+    @display(description="personality", ordering="personality__name")
+    def personality_link(self, agent: Agent) -> str:
+        return link_to(agent.personality)
+
+    @display(description="project", ordering="project__name")
+    def project_link(self, agent: Agent) -> str:
+        return link_to(agent.project)
+
+    @display(description="runner")
+    def runner_link(self, agent: Agent) -> str:
+        return link_to(agent.runner)
+
+    @admin.action(description="Retire", permissions=["retire"])
+    def retire_selected(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        for agent in queryset:
+            try:
+                retire_agent(agent.pk, actor=actor_of(request))
+            except AgentError as refusal:
+                self.message_user(request, refusal.message, messages.WARNING)
+            else:
+                self.message_user(request, f"{agent.name} is retired.", messages.SUCCESS)

@@ -1,0 +1,118 @@
+"""What people type: a launch, a project."""
+
+import shlex
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from runners.backends import all_backends
+from runners.backends.base import LaunchRequest
+from runners.models import Project
+from runners.states import ConversationMode
+
+
+class LaunchForm(forms.Form):
+    """A launch as typed. The services decide whether it may be; this only reads words."""
+
+    project = forms.ChoiceField()
+    backend = forms.ChoiceField(widget=forms.RadioSelect)
+    command = forms.CharField(
+        required=False,
+        max_length=8_000,
+        help_text="As in a shell, with quotes where needed; no shell runs it, so there are no pipes and no variables.",
+        widget=forms.TextInput(attrs={"placeholder": "python3 -m pytest -q", "class": "mono"}),
+    )
+    prompt = forms.CharField(
+        required=False,
+        max_length=200_000,
+        widget=forms.Textarea(attrs={"rows": 6, "placeholder": "What should the agent do?"}),
+    )
+    model = forms.CharField(required=False, max_length=100, help_text="Empty: the program's own default.")
+    flags = forms.CharField(required=False, max_length=2_000, widget=forms.TextInput(attrs={"class": "mono"}))
+    workspace = forms.CharField(
+        required=False,
+        max_length=1_024,
+        label="Directory",
+        help_text="Below the project's; empty: the project's own.",
+        widget=forms.TextInput(attrs={"class": "mono"}),
+    )
+    name = forms.CharField(required=False, max_length=80, help_text="Empty: one is made up.")
+    grace_seconds = forms.IntegerField(
+        required=False, min_value=0, max_value=3_600, initial=10, label="Grace, in seconds", help_text="From asking it to stop to ending it."
+    )
+    session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _choices(self, "project", [(name, name) for name in Project.objects.open().values_list("name", flat=True)])
+        _choices(self, "backend", [(backend.name, backend.label) for backend in all_backends()])
+
+    def clean_command(self) -> list[str]:
+        return _words(self.cleaned_data["command"])
+
+    def clean_flags(self) -> list[str]:
+        return _words(self.cleaned_data["flags"])
+
+    def request(self) -> LaunchRequest:
+        """Return what was asked for; valid forms only."""
+        typed = self.cleaned_data
+        session = typed["session_id"]
+        grace = typed["grace_seconds"]
+        resumed = {"session_id": str(session), "conversation_mode": ConversationMode.RESUME} if session else {}
+        return LaunchRequest(
+            backend=typed["backend"],
+            argv=typed["command"] if typed["backend"] == "command" else [],
+            prompt=typed["prompt"],
+            model=typed["model"],
+            flags=typed["flags"],
+            workspace=typed["workspace"],
+            name=typed["name"],
+            grace_seconds=10 if grace is None else grace,
+            **resumed,
+        )
+
+    def refuse(self, message: str, field: str | None) -> None:
+        """Show a refusal at the field it names, else above the form."""
+        named = {"argv": "command", "session_id": None}.get(field or "", field)
+        self.add_error(named if named in self.fields else None, message)
+
+
+class ProjectForm(forms.Form):
+    """A new project as typed."""
+
+    name = forms.SlugField(max_length=63, help_text="Short: letters, digits and hyphens. It is part of addresses.")
+    path = forms.CharField(
+        max_length=1_024,
+        label="Directory",
+        help_text="An absolute directory that is there already, usually a git repository.",
+        widget=forms.TextInput(attrs={"class": "mono"}),
+    )
+    description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    tags = forms.CharField(required=False, help_text="Separated by commas.")
+
+    def clean_tags(self) -> list[str]:
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    def refuse(self, message: str, field: str | None) -> None:
+        """Show a refusal at the field it names, else above the form."""
+        self.add_error(field if field in self.fields else None, message)
+
+
+def initial_launch(query: QueryDict) -> dict[str, Any]:
+    """Return what an address like /launch/?project=x fills in."""
+    return {name: query[name] for name in LaunchForm.base_fields if name in query}
+
+
+def _choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared so above
+    field.choices = choices
+
+
+def _words(line: str) -> list[str]:
+    """Split a line as a shell would."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise forms.ValidationError(f"This cannot be split into words: {str(error).lower()}.") from None

@@ -1,0 +1,41 @@
+"""Events as short sentences about their subject: "demo-3f9c | is running on node-a"."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Data = Mapping[str, Any]
+
+
+def sentence(event_type: str, data: Data) -> str:
+    """Return what happened, without its subject. A type nobody described is shown by its name."""
+    tell = _SENTENCES.get(event_type)
+    return tell(data) if tell else event_type.replace(".", " ").replace("_", " ")
+
+
+def _because(data: Data) -> str:
+    return f": {data['reason']}" if data.get("reason") else ""
+
+
+def _starting(data: Data) -> str:
+    attempt = data.get("generation") or 1
+    return f"is starting on {data.get('node') or 'a node'}" + (f", attempt {attempt}" if attempt > 1 else "")
+
+
+def _ended(data: Data) -> str:
+    code = data.get("exit_code")
+    return f"ended{_because(data)}" if code is None else f"ended with exit code {code}"
+
+
+_SENTENCES: dict[str, Callable[[Data], str]] = {
+    "runner.queued": lambda data: "waits for a place",
+    "runner.starting": _starting,
+    "runner.started": lambda data: f"runs on {data.get('node') or 'a node'}",
+    "runner.resumed": lambda data: "runs again",
+    "runner.paused": lambda data: "is paused",
+    "runner.stopping": lambda data: f"is stopping{_because(data)}",
+    "runner.stopped": _ended,
+    "runner.failed": lambda data: f"failed{_because(data)}",
+    "runner.unknown": lambda data: f"is out of sight{_because(data)}",
+    "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
+    "session.resumed": lambda data: "goes on with an earlier session",
+}

@@ -1,0 +1,41 @@
+"""How a conversation's parts are shown."""
+
+import json
+import shlex
+from typing import Any
+
+from django import template
+from django.core.serializers.json import DjangoJSONEncoder
+
+register = template.Library()
+
+#: The argument that tells most about a call, in this order.
+_TELLING = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
+
+
+@register.filter
+def glance(tool_input: Any) -> str:
+    """Return one line that tells what a tool was called for."""
+    if isinstance(tool_input, dict):
+        for name in _TELLING:
+            if isinstance(tool_input.get(name), str):
+                return first_line(tool_input[name])
+    return "" if tool_input is None else first_line(as_json(tool_input, indent=None))
+
+
+@register.filter
+def first_line(text: str) -> str:
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= 140 else f"{line[:139]}…"
+
+
+@register.filter
+def as_json(value: Any, indent: int | None = 2) -> str:
+    """Return JSON to be read; the template escapes it."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, cls=DjangoJSONEncoder)
+
+
+@register.filter
+def as_line(argv: list[str]) -> str:
+    """Return a command as one would type it."""
+    return shlex.join(argv)

@@ -1,0 +1,28 @@
+"""The addresses of the pages."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from dashboard.views import events, launch, nodes, overview, projects, runners, sessions, signin
+
+app_name = "dashboard"
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("login/", signin.SignIn.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("launch/", launch.launch, name="launch"),
+    path("runners/", runners.runners, name="runners"),
+    path("runners/<uuid:runner_id>/", runners.runner, name="runner"),
+    path("runners/<uuid:runner_id>/output/", runners.output, name="output"),
+    path("runners/<uuid:runner_id>/<slug:verb>/", runners.steer, name="steer"),
+    path("sessions/", sessions.sessions, name="sessions"),
+    path("sessions/<uuid:session_id>/", sessions.session, name="session"),
+    path("sessions/<uuid:session_id>/messages/", sessions.messages, name="messages"),
+    path("projects/", projects.projects, name="projects"),
+    path("new-project/", projects.new_project, name="new_project"),
+    path("projects/<slug:name>/", projects.project, name="project"),
+    path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
+    path("nodes/", nodes.nodes, name="nodes"),
+    path("events/", events.events, name="events"),
+]

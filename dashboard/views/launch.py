@@ -1,0 +1,94 @@
+"""Launch a runner."""
+
+import shlex
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from dashboard.forms import LaunchForm, initial_launch
+from dashboard.page import actor_of, live_page, need, show
+from runners.backends import all_backends
+from runners.backends.base import Backend
+from runners.exceptions import RunnerError
+from runners.models import Node, Project, Runner, Session
+from runners.services import launch_runner
+
+
+@live_page
+def launch(request: HttpRequest) -> HttpResponse:
+    """Show the form; launch what is sent. A refusal leaves what was typed in place."""
+    need(request, "runners.add_runner")
+    if request.method != "POST":
+        return _show(request, LaunchForm(initial=_initial(request)))
+    form = LaunchForm(request.POST)
+    if form.is_valid():
+        try:
+            runner = launch_runner(
+                form.cleaned_data["project"], form.request(), actor=actor_of(request), user=request.user
+            )
+        except RunnerError as error:
+            form.refuse(error.message, error.facts.get("field"))
+        else:
+            messages.success(request, f"{runner.name} is starting.")
+            return redirect(reverse("dashboard:runner", args=[runner.pk]))
+    return _show(request, form, status=422)
+
+
+def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResponse:
+    context = {
+        "form": form,
+        "backends": [_backend_facts(backend) for backend in all_backends()],
+        "chosen": form["backend"].value(),
+        "has_projects": Project.objects.open().exists(),
+        "has_nodes": Node.objects.accepting().exists(),
+        "session": Session.objects.filter(pk=_uuid(str(form["session_id"].value() or ""))).first(),
+    }
+    return show(request, "dashboard/launch.html", context, status=status)
+
+
+def _backend_facts(backend: Backend) -> dict[str, object]:
+    """Return what the form must know of a backend: which fields it uses, which flags it takes, where it is found."""
+    name = backend.name
+    found = [node for node in Node.objects.all() if name in node.programs]
+    version = next((node.programs[name].get("version", "") for node in found if isinstance(node.programs[name], dict)), "")
+    return {
+        "name": name,
+        "label": backend.label,
+        "program": backend.program,
+        "version": version,
+        "missing": bool(backend.program) and not found,
+        "prompt": backend.prompt,
+        "flags": sorted(backend.allowed_flags),
+        "takes_command": name == "command",
+    }
+
+
+def _initial(request: HttpRequest) -> dict[str, object]:
+    """Return what the address fills in: fields by name, or everything of a runner to launch again."""
+    initial: dict[str, object] = {"backend": all_backends()[0].name, "grace_seconds": 10}
+    again = Runner.objects.select_related("project").filter(pk=_uuid(request.GET.get("again"))).first()
+    session = Session.objects.select_related("project").filter(pk=_uuid(request.GET.get("session"))).first()
+    if again is not None:
+        initial |= {
+            "project": again.project.name,
+            "backend": again.backend,
+            "command": shlex.join(again.argv),
+            "prompt": again.prompt,
+            "model": again.model,
+            "flags": shlex.join(again.flags),
+            "workspace": "" if again.workspace == again.project.path else again.workspace,
+            "grace_seconds": again.grace_seconds,
+        }
+    if session is not None:
+        initial |= {"project": session.project.name, "backend": session.backend, "session_id": str(session.pk)}
+    return initial | initial_launch(request.GET)
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,130 @@
+"""The list of runners, one runner, and its buttons."""
+
+import json
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.clickjacking import xframe_options_sameorigin
+from django.views.decorators.http import require_GET, require_POST
+
+from dashboard.attempts import output_as_text, present_attempt
+from dashboard.changes import FLEET
+from dashboard.filters import RunnerFilter
+from dashboard.page import actor_of, live_page, need, page_of, query_without, show, tell_refusal
+from dashboard.rows import STOPPABLE, runner_row, runner_rows, shown_runners
+from runners.exceptions import NodeUnreachable, RunnerError
+from runners.models import Node, Project, Runner, UsageEntry
+from runners.services import pause_runner, resume_runner, stop_runner
+from runners.states import OCCUPYING, TERMINAL, RunnerStatus
+
+VERBS = {"stop": stop_runner, "pause": pause_runner, "resume": resume_runner}
+#: What the page says once the wish is written.
+SAID = {"stop": "{} was asked to stop.", "pause": "{} was asked to pause.", "resume": "{} was asked to go on."}
+MESSAGES_SHOWN = 200
+
+
+@require_GET
+@live_page
+def runners(request: HttpRequest) -> HttpResponse:
+    """List runners, by what the address asks for."""
+    wanted = RunnerFilter.from_query(request.GET)
+    page = page_of(request, wanted.apply(shown_runners()))
+    counts = wanted.without_status().apply(Runner.objects.all()).counts_by_status()
+    context = {
+        "wanted": wanted,
+        "wanted_json": json.dumps(wanted.as_data()),
+        "page": page,
+        "rows": runner_rows(page.object_list),
+        "pills": _pills(counts),
+        "query": query_without(request, "page"),
+        "query_without_status": query_without(request, "page", "status"),
+        "projects": Project.objects.values_list("name", flat=True),
+        "nodes": Node.objects.values_list("name", flat=True),
+        "backends": list(settings.RUNNER_BACKENDS),
+    }
+    return show(request, "dashboard/runners.html", context, topics=(FLEET,))
+
+
+def _pills(counts: dict[str, int]) -> list[dict[str, object]]:
+    """Return the choices of status with how many runners each would list."""
+    active = sum(counts[status] for status in OCCUPYING | {RunnerStatus.QUEUED})
+    pills: list[dict[str, object]] = [
+        {"value": "", "label": "All", "count": sum(counts.values())},
+        {"value": "active", "label": "Active", "count": active},
+    ]
+    return pills + [
+        {"value": status.value, "label": status.label, "count": counts[status], "icon": True} for status in RunnerStatus
+    ]
+
+
+@require_GET
+@live_page
+def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
+    """Show one runner: where it stands, what it prints and says, what it uses."""
+    found = get_object_or_404(shown_runners().select_related("requested_by"), pk=runner_id)
+    session = found.session
+    talk = list(session.messages.order_by("-id")[:MESSAGES_SHOWN])[::-1] if session else []
+    context = {
+        "runner": found,
+        "row": runner_row(found),
+        "moves": found.moves.order_by("-id")[:50],
+        "session": session,
+        "talk": talk,
+        "last_message": talk[-1].pk if talk else 0,
+        "tab": _tab(request, found, bool(talk)),
+        "can_stop": found.status in STOPPABLE or found.status == RunnerStatus.STOPPING,
+        "can_pause": found.status == RunnerStatus.RUNNING,
+        "can_resume": found.status == RunnerStatus.PAUSED,
+        "is_terminal": found.status in TERMINAL,
+        "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
+    }
+    topics: tuple[str, ...] = (f"runner:{found.pk}",)
+    return show(
+        request, "dashboard/runner.html", context, topics=(*topics, f"session:{session.pk}") if session else topics
+    )
+
+
+def _tab(request: HttpRequest, found: Runner, talks: bool) -> str:
+    """Return the tab to open: a program with a structured output is read best as a conversation."""
+    asked = request.GET.get("tab", "")
+    if asked in {"terminal", "conversation"}:
+        return asked
+    return "conversation" if talks and found.backend != "command" else "terminal"
+
+
+@require_GET
+@xframe_options_sameorigin
+@live_page
+def output(request: HttpRequest, runner_id: UUID) -> HttpResponse:
+    """Show the end of the output as plain text: what a page without JavaScript frames."""
+    found = get_object_or_404(Runner, pk=runner_id)
+    attempt = present_attempt(runner_id)
+    context = {"runner": found, "text": "", "trouble": "" if attempt else "It has no node yet."}
+    if attempt is not None:
+        try:
+            context["text"] = async_to_sync(output_as_text)(attempt)
+        except NodeUnreachable as error:
+            context["trouble"] = error.message
+    return render(request, "dashboard/output.html", context)
+
+
+@require_POST
+@live_page
+def steer(request: HttpRequest, runner_id: UUID, verb: str) -> HttpResponse:
+    """Stop, pause or resume, and go back to the page the button was on."""
+    if verb not in VERBS:
+        raise Http404
+    need(request, "runners.change_runner")
+    found = get_object_or_404(Runner, pk=runner_id)
+    try:
+        VERBS[verb](found.pk, actor=actor_of(request))
+    except RunnerError as error:
+        tell_refusal(request, error)
+    else:
+        messages.success(request, SAID[verb].format(found.name))
+    return redirect(reverse("dashboard:runner", args=[runner_id]))

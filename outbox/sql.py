@@ -1,0 +1,140 @@
+"""The raw SQL of the outbox: one statement where the ORM would need many, or cannot say it at all."""
+
+#: Names of the advisory locks, so that no other part of the project takes the same by chance.
+NUMBERING_LOCK = 0x6F757400
+LANE_LOCK = 0x6F757401
+
+# The ORM has no advisory locks. Released when the transaction ends, after its rows have become visible.
+LOCK_NUMBERING = "SELECT pg_advisory_xact_lock(%s)"
+
+# The ORM cannot update from an ordered subquery. nextval is called in the order of the inner query.
+NUMBER = """
+    UPDATE outbox_entry AS entry SET sequence = numbered.position
+    FROM (
+        SELECT id, nextval('outbox_position') AS position
+        FROM (SELECT id FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT %s) AS waiting
+    ) AS numbered
+    WHERE entry.id = numbered.id
+"""
+
+# A lane is locked for the session, not for a transaction: none stays open while messages travel, and the server
+# releases the lock of a relay that was killed.
+LOCK_LANES = """
+    SELECT lane FROM unnest(%(lanes)s::int[]) AS lane WHERE pg_try_advisory_lock(%(lock)s, lane)
+"""
+UNLOCK_LANES = """
+    SELECT bool_and(pg_advisory_unlock(%(lock)s, lane)) FROM unnest(%(lanes)s::int[]) AS lane
+"""
+
+# The ORM has no LATERAL. Counts stop at the limit: a backlog of a million costs what one of a batch costs.
+READY_LANES = """
+    SELECT asked.lane, fresh.waiting + failed.waiting
+    FROM unnest(%(lanes)s::int[], %(floors)s::bigint[]) AS asked (lane, floor),
+    LATERAL (
+        SELECT count(*) AS waiting FROM (
+            SELECT 1 FROM outbox_entry
+            WHERE lane = asked.lane AND status = 'pending' AND next_attempt_at IS NULL AND sequence > asked.floor
+            LIMIT %(limit)s
+        ) AS counted
+    ) AS fresh,
+    LATERAL (
+        SELECT count(*) AS waiting FROM outbox_entry
+        WHERE lane = asked.lane AND status = 'pending' AND next_attempt_at <= statement_timestamp()
+    ) AS failed
+    WHERE fresh.waiting + failed.waiting > 0
+"""
+
+_COLUMNS = (
+    "id, lane, event_id, kind, type, aggregate, subject, routing_key, data::text, traceparent, created_at, sequence"
+)
+
+# What failed before, once due, unless something of its aggregate that failed before it is not due yet.
+CLAIM_FAILED = f"""
+    SELECT {_COLUMNS} FROM outbox_entry AS entry
+    WHERE lane = ANY(%(lanes)s) AND status = 'pending' AND next_attempt_at <= statement_timestamp()
+        AND NOT EXISTS (
+            SELECT 1 FROM outbox_entry AS earlier
+            WHERE earlier.aggregate = entry.aggregate AND earlier.sequence < entry.sequence
+                AND earlier.status = 'pending' AND earlier.next_attempt_at > statement_timestamp()
+        )
+    ORDER BY sequence
+    LIMIT %(limit)s
+"""  # noqa: S608 - only constants go in
+
+# What was never tried, lane by lane in order, except of an aggregate that has a failed entry to bring first.
+# The last column: whether the lane holds failed entries, so that something may have been left out.
+CLAIM_FRESH = f"""
+    SELECT entry.*, troubled.troubled
+    FROM unnest(%(lanes)s::int[], %(floors)s::bigint[]) AS asked (lane, floor),
+    LATERAL (
+        SELECT EXISTS (
+            SELECT 1 FROM outbox_entry
+            WHERE lane = asked.lane AND status = 'pending' AND next_attempt_at IS NOT NULL
+        ) AS troubled
+    ) AS troubled,
+    LATERAL (
+        SELECT {_COLUMNS} FROM outbox_entry AS entry
+        WHERE lane = asked.lane AND status = 'pending' AND next_attempt_at IS NULL AND sequence > asked.floor
+            AND NOT EXISTS (
+                SELECT 1 FROM outbox_entry AS earlier
+                WHERE earlier.aggregate = entry.aggregate
+                    AND earlier.status = 'pending' AND earlier.next_attempt_at IS NOT NULL
+            )
+        ORDER BY sequence
+        LIMIT %(limit)s
+    ) AS entry
+"""  # noqa: S608 - only constants go in
+
+# The ORM's bulk_update writes a CASE per row; this is one plan for any number of rows.
+MARK_DELIVERED = """
+    UPDATE outbox_entry
+    SET status = 'delivered', delivered_at = statement_timestamp(), attempts = attempts + 1, error = ''
+    WHERE id = ANY(%(ids)s) AND status = 'pending'
+"""
+
+# Waits double from one second to an hour, and vary by a half so that what failed together does not return together.
+MARK_FAILED = """
+    UPDATE outbox_entry AS entry
+    SET attempts = attempts + 1,
+        error = failed.error,
+        status = CASE WHEN failed.final OR attempts + 1 >= max_attempts THEN 'dead' ELSE 'pending' END,
+        next_attempt_at = statement_timestamp()
+            + interval '1 second' * least(power(2, attempts), 3600) * (0.5 + random())
+    FROM unnest(%(ids)s::bigint[], %(errors)s::text[], %(finals)s::boolean[]) AS failed (id, error, final)
+    WHERE entry.id = failed.id AND entry.status = 'pending'
+"""
+
+# Counts stop at the limit: a scrape must stay cheap when the outbox is not.
+BACKLOG = """
+    SELECT
+        (SELECT count(*) FROM (
+            SELECT 1 FROM outbox_entry WHERE status = 'pending' AND sequence IS NOT NULL AND next_attempt_at IS NULL
+            LIMIT %(limit)s
+        ) AS fresh)
+        + (SELECT count(*) FROM (
+            SELECT 1 FROM outbox_entry WHERE status = 'pending' AND next_attempt_at IS NOT NULL LIMIT %(limit)s
+        ) AS failed)
+        + (SELECT count(*) FROM (SELECT 1 FROM outbox_entry WHERE sequence IS NULL LIMIT %(limit)s) AS unnumbered),
+        (SELECT count(*) FROM (SELECT 1 FROM outbox_entry WHERE status = 'dead' LIMIT %(limit)s) AS dead),
+        extract(epoch FROM statement_timestamp() - least(
+            (SELECT created_at FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT 1),
+            (SELECT min(created_at) FROM outbox_entry WHERE status = 'pending' AND next_attempt_at IS NOT NULL),
+            (SELECT min(first.created_at) FROM generate_series(0, %(lanes)s - 1) AS lane, LATERAL (
+                SELECT created_at FROM outbox_entry
+                WHERE outbox_entry.lane = lane AND status = 'pending' AND sequence IS NOT NULL
+                    AND next_attempt_at IS NULL
+                ORDER BY sequence LIMIT 1
+            ) AS first)
+        ))
+"""
+
+# The ORM cannot delete with a limit. The newest number stays: readers ask how far the stream reaches.
+PURGE_DELIVERED = """
+    DELETE FROM outbox_entry WHERE id IN (
+        SELECT id FROM outbox_entry
+        WHERE status = 'delivered' AND delivered_at < %(before)s
+            AND sequence < (SELECT max(sequence) FROM outbox_entry)
+        ORDER BY sequence
+        LIMIT %(limit)s
+    )
+"""

@@ -1,0 +1,18 @@
+"""What the outbox does in the background."""
+
+from celery import shared_task
+
+from outbox.services.relay import relay_all
+from outbox.services.retention import purge_delivered
+
+
+@shared_task
+def relay() -> None:
+    """Deliver what is due."""
+    relay_all()
+
+
+@shared_task
+def purge() -> None:
+    """Delete delivered entries that are older than OUTBOX_RETENTION_DAYS."""
+    purge_delivered()

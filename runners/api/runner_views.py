@@ -1,0 +1,111 @@
+"""Runners: launch, look, steer."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from runners.actors import actor_of
+from runners.api.filters import RunnerFilter
+from runners.api.permissions import ActPermissions
+from runners.api.serializers import LaunchSerializer, RunnerMoveSerializer, RunnerSerializer, StopSerializer
+from runners.api.usage_figures import usage_of_runners
+from runners.models import Runner, RunnerMove
+from runners.services import launch_runner, pause_runner, resume_runner, stop_runner
+
+CHANGE = "runners.change_runner"
+
+
+@extend_schema_view(retrieve=extend_schema(summary="Show a runner"))
+@extend_schema(tags=["runners"])
+class RunnerViewSet(viewsets.GenericViewSet[Runner]):
+    """Supervised processes of agent programs."""
+
+    serializer_class = RunnerSerializer
+    permission_classes = [ActPermissions]
+    filterset_class = RunnerFilter
+    lookup_value_converter = "uuid"
+    act_permissions = {"create": "runners.add_runner", "stop": CHANGE, "pause": CHANGE, "resume": CHANGE}
+
+    def get_queryset(self) -> QuerySet[Runner]:
+        # The id settles ties, so that a page never repeats or skips a row.
+        return Runner.objects.select_related("project", "node", "observation", "requested_by").order_by(
+            "-created_at", "-pk"
+        )
+
+    @extend_schema(summary="List runners, newest first", responses=RunnerSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self._shown(page or []))
+
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        return Response(self._shown([self.get_object()])[0])
+
+    @extend_schema(
+        summary="Launch a runner",
+        request=LaunchSerializer,
+        responses={201: OpenApiResponse(RunnerSerializer, "It is `starting`; `Location` is its address.")},
+    )
+    def create(self, request: Request) -> Response:
+        """Checks everything first, then writes runner, event and start task together: a refusal leaves nothing."""
+        form = LaunchSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        runner = launch_runner(
+            form.validated_data["project"], form.launch_request(), actor=actor_of(request), user=request.user
+        )
+        return Response(
+            self._loaded(runner),
+            status=status.HTTP_201_CREATED,
+            headers={"Location": self.reverse_action("detail", args=[runner.pk])},
+        )
+
+    @extend_schema(
+        operation_id="runners_stop", summary="Stop a runner", request=StopSerializer, responses={202: RunnerSerializer}
+    )
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: UUID) -> Response:
+        """SIGINT, later SIGTERM, and SIGKILL to its whole process group after the grace period.
+
+        It may be repeated: a shorter grace hurries it, and a runner that has ended stays as it is.
+        """
+        form = StopSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        return self._asked(stop_runner(self.get_object().pk, actor=actor_of(request), **form.validated_data))
+
+    @extend_schema(
+        operation_id="runners_pause", summary="Pause a running runner", request=None, responses={202: RunnerSerializer}
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: UUID) -> Response:
+        """Its processes are suspended; it is `paused` once its node reports so."""
+        return self._asked(pause_runner(self.get_object().pk, actor=actor_of(request)))
+
+    @extend_schema(
+        operation_id="runners_resume", summary="Resume a paused runner", request=None, responses={202: RunnerSerializer}
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: UUID) -> Response:
+        """It is `running` once its node reports so."""
+        return self._asked(resume_runner(self.get_object().pk, actor=actor_of(request)))
+
+    @extend_schema(summary="Show a runner's history, oldest first", responses=RunnerMoveSerializer(many=True))
+    @action(detail=True, methods=["get"], filterset_class=None)
+    def moves(self, request: Request, pk: UUID) -> Response:
+        moves: Any = RunnerMove.objects.filter(runner=self.get_object()).order_by("pk")
+        return self.get_paginated_response(RunnerMoveSerializer(self.paginate_queryset(moves), many=True).data)
+
+    def _asked(self, runner: Runner) -> Response:
+        return Response(self._loaded(runner), status=status.HTTP_202_ACCEPTED)
+
+    def _loaded(self, runner: Runner) -> Any:
+        return self._shown([self.get_queryset().get(pk=runner.pk)])[0]
+
+    def _shown(self, runners: Sequence[Runner]) -> Any:
+        context = {**self.get_serializer_context(), "usage": usage_of_runners([runner.pk for runner in runners])}
+        return RunnerSerializer(runners, many=True, context=context).data

@@ -1,0 +1,286 @@
+"""What goes over the wire."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from runners.api.examples import LAUNCH_EXAMPLES
+from runners.api.strict import StrictSerializer
+from runners.api.usage_figures import UNKNOWN, Figures, usage_of_session
+from runners.backends.base import LaunchRequest
+from runners.models import Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
+from runners.services.steer import MAX_GRACE_SECONDS
+from runners.states import ConversationMode, CostSource
+
+#: How deep a tag or label may be: a word.
+MAX_WORD = 60
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    """Tokens and cost. Null is unknown, never 0."""
+
+    input_tokens = serializers.IntegerField(allow_null=True)
+    output_tokens = serializers.IntegerField(allow_null=True)
+    cache_read_tokens = serializers.IntegerField(allow_null=True)
+    cache_write_tokens = serializers.IntegerField(allow_null=True)
+    total_tokens = serializers.IntegerField(allow_null=True)
+    cost_usd = serializers.DecimalField(
+        max_digits=14,
+        decimal_places=8,
+        allow_null=True,
+        help_text="Sum of the known costs, as a decimal in a string; null: none is known.",
+    )
+    cost_source = serializers.ChoiceField(
+        choices=CostSource.choices, help_text="unknown beside a cost: that is at least what it cost."
+    )
+
+
+class ProjectSerializer(serializers.ModelSerializer[Project]):
+    max_concurrent_runners = serializers.SerializerMethodField(help_text="How many runners it may have at once.")
+    runner_count = serializers.IntegerField(help_text="All its runners, ended ones too.")
+    active_runner_count = serializers.IntegerField(help_text="Those that count against the quota.")
+    tags = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Project
+        fields = [
+            "name",
+            "path",
+            "description",
+            "status",
+            "tags",
+            "max_concurrent_runners",
+            "runner_count",
+            "active_runner_count",
+            "created_at",
+            "last_launch_at",
+            "archived_at",
+        ]
+
+    def get_max_concurrent_runners(self, project: Project) -> int:
+        from runners.models import ResourceQuota
+
+        quota: ResourceQuota | None = getattr(project, "quota", None)
+        return quota.max_concurrent_runners if quota else ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS
+
+
+class ProjectChangeSerializer(StrictSerializer):
+    """What of a project may be changed."""
+
+    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    tags = serializers.ListField(child=serializers.CharField(max_length=MAX_WORD), required=False, max_length=50)
+    max_concurrent_runners = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=100_000, help_text="null: the default number."
+    )
+
+
+class NewProjectSerializer(ProjectChangeSerializer):
+    name = serializers.CharField(max_length=63, help_text="Letters, digits, hyphens and underscores.")
+    path = serializers.CharField(max_length=1024, help_text="Absolute directory below an allowed workspace root.")
+
+
+class ObservationSerializer(serializers.ModelSerializer[Observation]):
+    """What the node agent last saw of the process."""
+
+    class Meta:
+        model = Observation
+        fields = ["generation", "observed_at", "cpu_percent", "memory_mb", "process_count", "output_bytes"]
+
+
+class RunnerSerializer(serializers.ModelSerializer[Runner]):
+    """One supervised process. Of its environment only the names are told: values may be secrets."""
+
+    project = serializers.CharField(source="project.name")
+    node = serializers.CharField(source="node.name", allow_null=True, default=None)
+    session_id = serializers.UUIDField(allow_null=True)
+    requested_by = serializers.CharField(source="requested_by.username", allow_null=True, default=None)
+    argv = serializers.ListField(child=serializers.CharField())
+    flags = serializers.ListField(child=serializers.CharField())
+    environment_names = serializers.SerializerMethodField()
+    observation = serializers.SerializerMethodField(help_text="null: its present attempt was not seen yet.")
+    usage = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Runner
+        fields = [
+            "id",
+            "name",
+            "project",
+            "node",
+            "session_id",
+            "backend",
+            "runtime",
+            "argv",
+            "prompt",
+            "model",
+            "flags",
+            "environment_names",
+            "workspace",
+            "conversation_mode",
+            "grace_seconds",
+            "requested_by",
+            "status",
+            "status_changed_at",
+            "reason",
+            "generation",
+            "created_at",
+            "started_at",
+            "ended_at",
+            "exit_code",
+            "exit_signal",
+            "pid",
+            "observation",
+            "usage",
+        ]
+
+    def get_environment_names(self, runner: Runner) -> list[str]:
+        return sorted(runner.environment)
+
+    @extend_schema_field(ObservationSerializer(allow_null=True))
+    def get_observation(self, runner: Runner) -> Any:
+        seen: Observation | None = getattr(runner, "observation", None)
+        return ObservationSerializer(seen).data if seen and seen.generation == runner.generation else None
+
+    @extend_schema_field(UsageSerializer)
+    def get_usage(self, runner: Runner) -> Any:
+        figures: dict[Any, Figures] = self.context.get("usage", {})
+        return UsageSerializer(figures.get(runner.pk, UNKNOWN)).data
+
+
+@extend_schema_serializer(examples=LAUNCH_EXAMPLES)
+class LaunchSerializer(StrictSerializer):
+    """What to launch. What a backend cannot do with it is refused with 422."""
+
+    project = serializers.CharField(max_length=63, help_text="Name of the project.")
+    backend = serializers.CharField(max_length=40, help_text="command, demo, claude_code or one that was added.")
+    name = serializers.CharField(max_length=80, required=False, help_text="For people; it gets one without.")
+    argv = serializers.ListField(
+        child=serializers.CharField(trim_whitespace=False, allow_blank=True),
+        required=False,
+        max_length=1000,
+        help_text="The command, for the backend `command`.",
+    )
+    prompt = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    model = serializers.CharField(max_length=100, required=False, allow_blank=True)
+    flags = serializers.ListField(
+        child=serializers.CharField(trim_whitespace=False),
+        required=False,
+        max_length=200,
+        help_text="Extra flags for the program, each allowed by its backend.",
+    )
+    environment = serializers.DictField(
+        child=serializers.CharField(trim_whitespace=False, allow_blank=True), required=False
+    )
+    workspace = serializers.CharField(
+        max_length=1024,
+        required=False,
+        allow_blank=True,
+        help_text="Directory below the project's own; it is the default.",
+    )
+    conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
+    session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
+    grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=MAX_GRACE_SECONDS)
+
+    def launch_request(self) -> LaunchRequest:
+        """Return the valid data as the service takes it."""
+        data = {name: value for name, value in self.validated_data.items() if name != "project"}
+        if "session_id" in data:
+            data["session_id"] = str(data["session_id"])
+        return LaunchRequest(**data)
+
+
+class StopSerializer(StrictSerializer):
+    grace_seconds = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_GRACE_SECONDS,
+        help_text="0 kills at once; without: the runner's own.",
+    )
+
+
+class RunnerMoveSerializer(serializers.ModelSerializer[RunnerMove]):
+    class Meta:
+        model = RunnerMove
+        fields = ["id", "generation", "from_status", "to_status", "actor", "reason", "at"]
+
+
+class SessionSerializer(serializers.ModelSerializer[Session]):
+    project = serializers.CharField(source="project.name")
+    resumed_from = serializers.UUIDField(source="resumed_from_id", allow_null=True)
+    runner_ids = serializers.SerializerMethodField(help_text="Its runners, oldest first.")
+    usage = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Session
+        fields = [
+            "id",
+            "project",
+            "backend",
+            "external_id",
+            "title",
+            "resumed_from",
+            "runner_ids",
+            "started_at",
+            "last_message_at",
+            "ended_at",
+            "message_count",
+            "usage",
+        ]
+
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_runner_ids(self, session: Session) -> list[str]:
+        return [str(runner.pk) for runner in session.runners.all()]
+
+    @extend_schema_field(UsageSerializer)
+    def get_usage(self, session: Session) -> Any:
+        return UsageSerializer(usage_of_session(session)).data
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    runner_id = serializers.UUIDField(allow_null=True)
+
+    class Meta:
+        model = Message
+        fields = ["id", "runner_id", "role", "text", "tool_name", "tool_input", "is_error", "at"]
+
+
+class NodeSerializer(serializers.ModelSerializer[Node]):
+    labels = serializers.ListField(child=serializers.CharField())
+    occupied = serializers.IntegerField(help_text="Slots taken.")
+
+    class Meta:
+        model = Node
+        fields = [
+            "name",
+            "hostname",
+            "version",
+            "labels",
+            "slots",
+            "occupied",
+            "programs",
+            "status",
+            "registered_at",
+            "last_seen_at",
+        ]
+
+
+class UsageEntrySerializer(serializers.ModelSerializer[UsageEntry]):
+    session_id = serializers.UUIDField()
+    runner_id = serializers.UUIDField()
+
+    class Meta:
+        model = UsageEntry
+        fields = [
+            "id",
+            "session_id",
+            "runner_id",
+            "model",
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "cost_usd",
+            "source",
+            "at",
+        ]

@@ -1,0 +1,45 @@
+"""Sessions and their messages."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from runners.api.filters import MessageFilter, SessionFilter
+from runners.api.pagination import AfterPagination
+from runners.api.permissions import ActPermissions
+from runners.api.serializers import MessageSerializer, SessionSerializer
+from runners.models import Message, Runner, Session
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List sessions, newest first"), retrieve=extend_schema(summary="Show a session")
+)
+@extend_schema(tags=["sessions"])
+class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
+    """Conversations with agent programs; one may span several runners."""
+
+    serializer_class = SessionSerializer
+    permission_classes = [ActPermissions]
+    filterset_class = SessionFilter
+    lookup_value_converter = "uuid"
+
+    def get_queryset(self) -> QuerySet[Session]:
+        runners = Prefetch("runners", queryset=Runner.objects.only("id", "session_id").order_by("created_at"))
+        return Session.objects.select_related("project").prefetch_related(runners).order_by("-started_at", "-pk")
+
+    @extend_schema(summary="Read a session's messages, oldest first", responses=MessageSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=AfterPagination, filterset_class=MessageFilter)
+    def messages(self, request: Request, pk: UUID) -> Response:
+        """To follow a conversation, ask again with `after` set to `next_after`."""
+        # Not get_object(): that would narrow sessions by the messages' filters.
+        session = get_object_or_404(Session, pk=pk)
+        found: Any = Message.objects.filter(session=session)
+        page = self.paginate_queryset(self.filter_queryset(found))
+        return self.get_paginated_response(MessageSerializer(page, many=True).data)

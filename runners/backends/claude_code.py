@@ -1,0 +1,133 @@
+"""Backend `claude_code`: the Claude Code CLI without a terminal, on pipes, one prompt a run."""
+
+import re
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from runners.backends import claude_stream
+from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, number, one_of
+from runners.exceptions import InvalidRequest
+from runners.states import ConversationMode
+
+#: `claude --version` answers in milliseconds; a broken installation may hang.
+VERSION_TIMEOUT_SECONDS = 10
+
+#: claude-opus-5-5, opus, us.anthropic.claude-...-v1:0, arn:aws:bedrock:..., claude-sonnet-5[1m]
+MODEL = re.compile(r"[A-Za-z0-9][\w.:/@+-]*(\[\w+\])?")
+
+
+class ClaudeCodeBackend(Backend):
+    """Runs `claude -p` and reads its stream of JSON lines (`claude_stream`).
+
+    The prompt goes through its input, which has no limit of length, and cannot be taken for a flag.
+    """
+
+    name: ClassVar[str] = "claude_code"
+    label: ClassVar[str] = "Claude Code"
+    program: ClassVar[str] = "claude"
+    prompt: ClassVar[str] = "required"
+    allowed_flags: ClassVar[Mapping[str, bool]] = {
+        "--agent": True,
+        "--allowed-tools": True,
+        "--allowedTools": True,
+        "--append-system-prompt": True,
+        "--disable-slash-commands": False,
+        "--disallowed-tools": True,
+        "--disallowedTools": True,
+        "--effort": True,
+        "--fallback-model": True,
+        "--max-budget-usd": True,
+        "--max-turns": True,
+        "--permission-mode": True,
+        "--restricted": False,
+        "--safe-mode": False,
+        "--setting-sources": True,
+        "--strict-mcp-config": False,
+        "--tools": True,
+    }
+    flag_rules: ClassVar[Mapping[str, FlagRule]] = {
+        "--effort": one_of("low", "medium", "high", "xhigh", "max"),
+        "--max-budget-usd": number(float, 0.0001, 1_000_000),
+        "--max-turns": number(int, 1, 1_000_000),
+        "--permission-mode": one_of("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "manual", "plan"),
+    }
+    passes_environment: ClassVar[tuple[str, ...]] = (
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_CUSTOM_HEADERS",
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+        "ANTHROPIC_DEFAULT_OPUS_MODEL",
+        "ANTHROPIC_DEFAULT_SONNET_MODEL",
+        "ANTHROPIC_MODEL",
+        "ANTHROPIC_VERTEX_PROJECT_ID",
+        "API_TIMEOUT_MS",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "BASH_DEFAULT_TIMEOUT_MS",
+        "BASH_MAX_TIMEOUT_MS",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+        "CLAUDE_CODE_MAX_RETRIES",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_USE_FOUNDRY",
+        "CLAUDE_CODE_USE_VERTEX",
+        "CLAUDE_CONFIG_DIR",
+        "CLOUD_ML_REGION",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "IS_SANDBOX",
+    )
+
+    def check(self, request: LaunchRequest) -> None:
+        super().check(request)
+        if request.model and not MODEL.fullmatch(request.model):
+            raise InvalidRequest(f"{request.model!r} does not look like the name of a model.", field="model")
+
+    def find(self) -> str | None:
+        """Return its path: on PATH, or where its own installer puts it, which is often not on a service's PATH."""
+        own = Path.home() / ".local" / "bin" / self.program
+        return shutil.which(self.program) or shutil.which(str(own))
+
+    def version(self, path: str) -> str:
+        try:
+            answer = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_SECONDS, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return answer.stdout.partition(" ")[0].strip()[:30]
+
+    def command(self, runner: Any, program: str) -> Command:
+        argv = [program, "-p", "--output-format", "stream-json", "--verbose"]
+        # Without partial messages an answer's tokens are told only at the end of the run: a killed run would lose them.
+        argv += ["--include-partial-messages", *_conversation(runner)]
+        if runner.model:
+            argv += ["--model", runner.model]
+        return Command(
+            argv=[*argv, *runner.flags],
+            env={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
+            stdin=runner.prompt,
+        )
+
+    def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
+        return claude_stream.read(record, state)
+
+
+def _conversation(runner: Any) -> list[str]:
+    """Return the flags that say which conversation this is.
+
+    The program refuses to begin one under an id it has seen, so each later attempt of a new one gets an id of its own.
+    """
+    session = runner.session
+    if runner.conversation_mode != ConversationMode.NEW:
+        return ["--resume", session.external_id or str(session.pk)]
+    first = runner.generation == 1
+    return ["--session-id", str(session.pk if first else uuid.uuid5(session.pk, f"{runner.pk}:{runner.generation}"))]

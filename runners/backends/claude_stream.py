@@ -1,0 +1,287 @@
+"""Read what `claude -p --output-format stream-json --verbose --include-partial-messages` prints.
+
+Seen with 2.1.330:
+- One `assistant` line for each content block; those of one answer share `message.id` and show its usage as it stood at
+  the answer's first event (1 output token). The final usage of an answer is in the stream event `message_delta`.
+- `result` tells `modelUsage` and `total_cost_usd` over the whole conversation, with what earlier runs used if it was
+  resumed. A run that ended by SIGINT or SIGTERM is in it, one that ended by SIGKILL is not.
+- A `result` of subtype `success` may have `is_error`; after SIGINT the exit code is 0 and the subtype an error.
+- The prompt is not echoed: text in a `user` line is the program's own ("[Request interrupted by user]").
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from runners.backends import running_totals
+from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
+from runners.backends.lines import (
+    USAGE_KEY_LENGTH,
+    count,
+    digest,
+    dollars,
+    failure,
+    json_object,
+    key,
+    mapping,
+    moment,
+    notice,
+    objects,
+    storable,
+    words,
+)
+from runners.backends.running_totals import Tokens, Total
+from runners.states import Role
+
+#: Pieces of an answer, of which the whole comes by itself: nearly all lines, passed over without parsing them.
+PIECE = '{"type":"stream_event","event":{"type":"content_block'
+#: A result is read once; the same may come again only soon after.
+RESULTS_REMEMBERED = 16
+#: Answers that stream at the same time: the main one and those of subagents.
+STREAMS_REMEMBERED = 16
+NAME_LENGTH = 100
+
+Line = Mapping[str, Any]
+State = dict[str, Any]
+
+
+def read(record: Line, state: State) -> Iterable[Fact]:
+    """Return the facts in one telemetry record."""
+    match record.get("kind"):
+        case "started":
+            _begin_attempt(record, state)
+        case "stopping":
+            state["stopping"] = True
+        case "exit":
+            return _exit(record, state)
+        case "line" if record.get("stream") == "stdout":
+            return _output(record, state)
+        case "line":
+            state["stderr"] = words(record.get("text")).strip()[:500] or state.get("stderr", "")
+    return ()
+
+
+def _begin_attempt(record: Line, state: State) -> None:
+    attempt = f"{record.get('pid')}.{record.get('start_ticks')}"
+    if state.get("attempt") != attempt:
+        for name in ("ended", "stderr", "stopping"):
+            state.pop(name, None)
+        state["attempt"] = attempt
+
+
+def _exit(record: Line, state: State) -> Iterable[Fact]:
+    """Say what the program complained of if it ended badly before it could tell a result."""
+    if not record.get("code") or state.get("ended") or state.get("stopping") or not state.get("stderr"):
+        return ()
+    return [failure(state["stderr"])]
+
+
+def _output(record: Line, state: State) -> Iterable[Fact]:
+    text = str(record.get("text", ""))
+    if text.startswith(PIECE) or not text.strip():
+        return ()
+    line = json_object(text)
+    if line is None:
+        state["unparsed"] = state.get("unparsed", 0) + 1
+        return ()
+    reader = _READERS.get(str(line.get("type")))
+    return reader(record, line, state) if reader else ()
+
+
+def _conversation(line: Line, state: State) -> Iterable[Fact]:
+    """Notice which conversation a line belongs to."""
+    known = state.get("conversation", "")
+    conversation = words(line.get("session_id"))[:NAME_LENGTH] or known
+    state["conversation"] = conversation
+    running_totals.begin(state, conversation)
+    return [] if conversation == known else [SessionFact(external_id=conversation)]
+
+
+def _system(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    match line.get("subtype"):
+        case "init":
+            state["model"] = _model_name(line.get("model"))
+            return _conversation(line, state)
+        case "api_retry":
+            return [notice(record, _own_key(record, line), _retry(line), is_error=True)]
+        case "compact_boundary":
+            return [
+                notice(record, _own_key(record, line), "The conversation was compacted to fit the model's context.")
+            ]
+    return ()
+
+
+def _retry(line: Line) -> str:
+    seconds = count(line.get("retry_delay_ms")) / 1000
+    why = " ".join(str(line[name]) for name in ("error_status", "error") if line.get(name)) or "no answer"
+    return f"The provider failed ({why}); try {line.get('attempt')} of {line.get('max_retries')} in {seconds:.1f} s."
+
+
+def _assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    message = mapping(line.get("message"))
+    answer = words(message.get("id")) or _own_id(record, line)
+    facts = list(_conversation(line, state))
+    for block in objects(message.get("content")):
+        facts += _said(record, answer, block, state, is_error=bool(line.get("error")))
+    return facts + _used(record, state, answer, message.get("model"), message.get("usage"))
+
+
+def _said(record: Line, answer: str, block: Line, state: State, *, is_error: bool) -> list[Fact]:
+    """Return one content block as a message. Thinking is left to the transcript: it is neither said nor done."""
+    text = words(block.get("text"))
+    if block.get("type") == "text" and text.strip():
+        block_key = key(answer, "text", digest(text))
+        return [MessageFact(key=block_key, role=Role.ASSISTANT, text=text, is_error=is_error, at=moment(record))]
+    if block.get("type") not in {"tool_use", "server_tool_use"}:
+        return []
+    tool, call = words(block.get("name"))[:NAME_LENGTH], words(block.get("id"))
+    state.setdefault("tools", {})[call] = tool
+    tool_input = storable(block.get("input"))
+    return [
+        MessageFact(
+            key=key(answer, call), role=Role.ASSISTANT, tool_name=tool, tool_input=tool_input, at=moment(record)
+        )
+    ]
+
+
+def _user(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    facts = list(_conversation(line, state))
+    for block in objects(mapping(line.get("message")).get("content")):
+        if block.get("type") == "tool_result":
+            facts.append(_tool_result(record, block, state))
+        elif block.get("type") == "text" and not line.get("parent_tool_use_id"):
+            facts.append(
+                notice(record, key(_own_id(record, line), digest(str(block.get("text")))), block.get("text", ""))
+            )
+    return facts
+
+
+def _tool_result(record: Line, block: Line, state: State) -> Fact:
+    call = words(block.get("tool_use_id"))
+    return MessageFact(
+        key=key("result", call),
+        role=Role.TOOL,
+        text=_result_text(block.get("content")),
+        tool_name=state.get("tools", {}).pop(call, ""),
+        is_error=block.get("is_error") is True,
+        at=moment(record),
+    )
+
+
+def _result_text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(words(item.get("text")) or f"[{item.get('type')}]" for item in objects(content))
+    return words(content)
+
+
+def _stream_event(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    """Take an answer's tokens as soon as they are told: the prompt's when it begins, all of them when it ends."""
+    event = mapping(line.get("event"))
+    # Pairs, not an object: PostgreSQL does not keep the order of an object's keys.
+    streaming = dict(state.get("streaming", []))
+    if event.get("type") == "message_start":
+        message = mapping(event.get("message"))
+        answer, model = words(message.get("id")), _model_name(message.get("model"))
+        streaming.pop(answer, None)
+        state["streaming"] = [*streaming.items(), (answer, model)][-STREAMS_REMEMBERED:]
+        return [*_conversation(line, state), *_used(record, state, answer, model, message.get("usage"))]
+    if event.get("type") == "message_delta" and streaming:
+        # Older versions do not name the answer: then it is the one that began last.
+        answer = words(line.get("api_message_id")) or [*streaming][-1]
+        if answer in streaming:
+            return _used(record, state, answer, streaming[answer], event.get("usage"))
+    return ()
+
+
+def _used(record: Line, state: State, answer: str, model: Any, usage: Any) -> list[Fact]:
+    tokens = _tokens(usage, "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    name = _model_name(model)
+    new = running_totals.answer_used(state, answer, name, tokens) if answer else None
+    if new is None:
+        return []
+    gained, so_far = new
+    usage_key = key("usage", answer, ".".join(map(str, so_far)), length=USAGE_KEY_LENGTH)
+    return [_usage(record, usage_key, name, gained)]
+
+
+def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    facts = list(_conversation(line, state))
+    identity = _own_id(record, line)
+    seen = state.setdefault("results", [])
+    if identity in seen:
+        return facts
+    state["results"] = [*seen, identity][-RESULTS_REMEMBERED:]
+    state["ended"] = True
+    facts += _settled(record, state, identity)
+    if (line.get("is_error") is True or str(line.get("subtype")).startswith("error")) and not state.get("stopping"):
+        facts.append(failure(_complaint(line)))
+    return facts
+
+
+def _settled(record: Line, state: State, identity: str) -> Iterable[Fact]:
+    # Read again, as decimals: money is never a float.
+    line = json_object(str(record["text"]), parse_float=Decimal) or {}
+    if not isinstance(line.get("modelUsage"), dict):
+        return []
+    told: dict[str, Total] = {}
+    for name, entry in line["modelUsage"].items():
+        tokens = _tokens(entry, "inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+        told[_model_name(name)] = Total(tokens, dollars(mapping(entry).get("costUSD")))
+    return [
+        _usage(
+            record,
+            key("result", identity, difference.model, length=USAGE_KEY_LENGTH),
+            difference.model or state.get("model", ""),
+            difference.tokens,
+            cost_usd=difference.cost_usd,
+            settles=difference.settles,
+        )
+        for difference in running_totals.settle(state, told, dollars(line.get("total_cost_usd")))
+    ]
+
+
+def _complaint(line: Line) -> str:
+    if str(line.get("terminal_reason")).startswith("aborted"):
+        return "interrupted"
+    errors = [str(error) for error in line["errors"]] if isinstance(line.get("errors"), list) else []
+    return "; ".join(errors) or words(line.get("result")) or str(line.get("subtype"))
+
+
+def _usage(record: Line, usage_key: str, model: str, tokens: Tokens, **more: Any) -> UsageFact:
+    return UsageFact(
+        key=usage_key,
+        model=model,
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        cache_read_tokens=tokens[2],
+        cache_write_tokens=tokens[3],
+        at=moment(record),
+        **more,
+    )
+
+
+def _tokens(usage: Any, *names: str) -> Tokens:
+    first, second, third, fourth = (count(mapping(usage).get(name)) for name in names)
+    return first, second, third, fourth
+
+
+def _model_name(name: Any) -> str:
+    """Return a model's name without the size of its context: `modelUsage` has it, the answers have not."""
+    return words(name).partition("[")[0][:NAME_LENGTH]
+
+
+def _own_id(record: Line, line: Line) -> str:
+    return words(line.get("uuid")) or digest(str(record.get("text")))
+
+
+def _own_key(record: Line, line: Line) -> str:
+    return key(str(line.get("type")), _own_id(record, line))
+
+
+_READERS: dict[str, Callable[[Line, Line, State], Iterable[Fact]]] = {
+    "assistant": _assistant,
+    "result": _result,
+    "stream_event": _stream_event,
+    "system": _system,
+    "user": _user,
+}

@@ -1,0 +1,96 @@
+"""The events that runners publish: type, routing key, data. The only place that spells them."""
+
+from typing import Any
+
+from outbox.registry import register
+from outbox.services import publish
+from runners.models import Runner, Session
+from runners.states import RunnerStatus as S
+
+#: The event of each arrival. Names are the stream's own: readers know runner.started, runner.stopped, runner.failed.
+ARRIVALS = {
+    S.QUEUED: "runner.queued",
+    S.STARTING: "runner.starting",
+    S.RUNNING: "runner.started",
+    S.PAUSED: "runner.paused",
+    S.STOPPING: "runner.stopping",
+    S.TERMINATED: "runner.stopped",
+    S.FAILED: "runner.failed",
+    S.UNKNOWN: "runner.unknown",
+}
+RESUMED = "runner.resumed"
+
+_RUNNER_DATA = {
+    "runner_id": "uuid",
+    "name": "string",
+    "project": "string",
+    "node": "string?",
+    "backend": "string",
+    "status": "string",
+    "from": "string",
+    "generation": "integer",
+    "reason": "string",
+    "exit_code": "integer?",
+    "actor": "string",
+}
+_SESSION_DATA = {"session_id": "uuid", "runner_id": "uuid", "project": "string", "backend": "string"}
+
+_DESCRIPTIONS = {
+    "runner.queued": "A runner waits for a place.",
+    "runner.starting": "A runner was accepted; its process is being started.",
+    "runner.started": "The runner's process runs.",
+    "runner.resumed": "A paused or unknown runner runs again.",
+    "runner.paused": "The runner's processes are suspended.",
+    "runner.stopping": "The runner was asked to end.",
+    "runner.stopped": "The runner ended as it should.",
+    "runner.failed": "The runner ended in failure, or was lost.",
+    "runner.unknown": "The runner's node is silent: what its process does is not known.",
+}
+
+
+def register_types() -> None:
+    """Tell the outbox which events there are; called once, when the app is ready."""
+    for name, description in _DESCRIPTIONS.items():
+        register(name, description=description, data=_RUNNER_DATA)
+    register("session.created", description="A conversation began.", data=_SESSION_DATA)
+    register("session.resumed", description="A runner goes on with an earlier conversation.", data=_SESSION_DATA)
+
+
+def runner_moved(runner: Runner, start: str, *, actor: str) -> None:
+    """Publish that `runner` came from `start` to its present status."""
+    status = S(runner.status)
+    name = RESUMED if status == S.RUNNING and start in {S.PAUSED, S.UNKNOWN} else ARRIVALS[status]
+    data = {
+        "runner_id": str(runner.pk),
+        "name": runner.name,
+        "project": runner.project.name,
+        "node": runner.node.name if runner.node else None,
+        "backend": runner.backend,
+        "status": status.value,
+        "from": start,
+        "generation": runner.generation,
+        "reason": runner.reason,
+        "exit_code": runner.exit_code,
+        "actor": actor,
+    }
+    publish(
+        name,
+        aggregate=runner.aggregate,
+        subject=str(runner.pk),
+        routing_key=f"{name}.{runner.project.name}",
+        data=data,
+    )
+
+
+def session_opened(session: Session, runner: Runner, *, resumed: bool) -> None:
+    """Publish that a conversation began, or goes on in a new runner."""
+    name = "session.resumed" if resumed else "session.created"
+    data: dict[str, Any] = {
+        "session_id": str(session.pk),
+        "runner_id": str(runner.pk),
+        "project": runner.project.name,
+        "backend": runner.backend,
+    }
+    # Routing keys as integrators of the original know them: created by project, resumed by session.
+    topic = session.pk if resumed else runner.project.name
+    publish(name, aggregate=runner.aggregate, subject=str(session.pk), routing_key=f"{name}.{topic}", data=data)

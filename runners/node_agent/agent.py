@@ -1,0 +1,236 @@
+"""The node agent's loops: read telemetry, measure, heartbeat, hold the database against the node.
+
+Nothing is remembered here that cannot be found again: the run directories are the truth of the processes, and the
+database knows how far each telemetry file was read. So the agent may be killed at any moment, and may go without a
+database for as long as the disk lasts.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+from runners.node_agent.attempts import attempt_at
+from runners.node_agent.database import in_database
+from runners.node_agent.processes import Alive, output_bytes, sort_out
+from runners.node_agent.programs import find_programs
+from runners.node_agent.reader import Reader
+from runners.node_agent.terminals import Terminals
+from runners.node_agent.vitals import Meter, Tree
+from runners.runtimes import get_runtime, run_directory
+from runners.runtimes.process import ZYGOTE_SOCKET
+from runners.runtimes.zygote import start_zygote
+from runners.services.nodes import heartbeat_node, register_node
+from runners.services.reconcile import reconcile_node, superseded
+from runners.services.start import nudge_socket
+from runners.shim.identity import boot_id
+from runners.shim.spool import ShortPath
+from runners.sql import Vitals, write_vitals
+
+log = structlog.get_logger(__name__)
+
+#: Shims nudge when there is something to read; looking by itself is for nudges that were lost.
+LOOK_SECONDS = 1.0
+MEASURE_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+RECONCILE_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 15.0
+
+#: A server is away: wait, and go on where we were.
+AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, ConnectionError)
+
+
+@dataclass
+class NodeAgent:
+    """One node's agent. `run()` ends when it is cancelled; the runners do not."""
+
+    name: str = field(default_factory=lambda: settings.NODE_NAME)
+    runs: Path = field(default_factory=lambda: Path(settings.RUNS_DIR))
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.runs)
+        self.terminals = Terminals(self.name, self.runs)
+        self.meter = Meter()
+        self.runtime = get_runtime("process")
+        self.nudged: set[str] = set()
+        self.wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        with NudgeSocket(nudge_socket(), self._nudge), closing(start_zygote(self.runs / ZYGOTE_SOCKET)):
+            await keep_trying("register", self._register)
+            log.info("node_agent_ready", node=self.name, runs=str(self.runs))
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._read_for_ever())
+                loops.create_task(every(HEARTBEAT_SECONDS, "heartbeat", self._heartbeat))
+                loops.create_task(every(MEASURE_SECONDS, "measure", self._measure))
+                loops.create_task(every(RECONCILE_SECONDS, "reconcile", self._reconcile))
+                loops.create_task(keep_trying("terminals", self.terminals.serve))
+
+    def _nudge(self, run: str) -> None:
+        self.nudged.add(run)
+        self.terminals.output_grew(run)
+        self.wake.set()
+
+    async def _register(self) -> None:
+        programs = await asyncio.to_thread(find_programs)
+        await in_database(
+            lambda: register_node(
+                self.name,
+                hostname=socket.gethostname(),
+                boot_id=boot_id(),
+                version=settings.VERSION,
+                slots=settings.NODE_SLOTS,
+                labels=settings.NODE_LABELS,
+                programs=programs,
+            )
+        )
+
+    async def _heartbeat(self) -> None:
+        if not await in_database(lambda: heartbeat_node(self.name)):
+            # The database is another one than it was: restored, or made anew.
+            await self._register()
+
+    async def _read_for_ever(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self.wake.wait(), LOOK_SECONDS)
+                names, self.nudged = self.nudged, set()
+            except TimeoutError:
+                self.reader.look()
+                names = set(self.reader.open)
+            self.wake.clear()
+            for name in names:
+                await keep_trying("read", partial(self._read, name))
+
+    async def _read(self, name: str) -> None:
+        try:
+            await self.reader.read(name)
+        except AWAY:
+            raise
+        except Exception:
+            log.exception("attempt_set_aside", run=name)
+            self.reader.set_aside(name)
+
+    async def _measure(self) -> None:
+        """Write the figures of all live runners in one statement, and tell the live views."""
+        alive, _ = await asyncio.to_thread(sort_out, list(self.reader.open.values()))
+        if not alive:
+            return
+        trees = await asyncio.to_thread(self.meter.measure, [live.shim_pid for live in alive])
+        now = timezone.now()
+        rows = [vitals(live, trees[live.shim_pid], now) for live in alive]
+        await in_database(lambda: write_vitals(rows))
+        await self._tell(rows)
+
+    async def _tell(self, rows: list[Vitals]) -> None:
+        payload = {
+            "node": self.name,
+            "rows": [
+                [
+                    str(r.runner_id),
+                    r.cpu_percent,
+                    r.memory_mb,
+                    r.process_count,
+                    r.output_bytes,
+                    r.observed_at.isoformat(),
+                ]
+                for r in rows
+            ],
+        }
+        for path in settings.RUNNER_LISTENERS:
+            await import_string(path)(payload)
+
+    async def _reconcile(self) -> None:
+        """Record what died without a word, and hold the database against what is here."""
+        self.reader.look()
+        alive, lost = await asyncio.to_thread(sort_out, list(self.reader.open.values()))
+        for attempt in lost:
+            log.warning("shim_lost", run=attempt.name)
+            await asyncio.to_thread(self.runtime.record_lost, attempt.directory)
+        states = {live.key: live.paused for live in alive}
+        kept = {attempt.key for attempt in map(attempt_at, self.runs.iterdir()) if attempt}
+        await in_database(lambda: reconcile_node(self.name, states, kept))
+        for runner_id, generation in await in_database(lambda: superseded(states)):
+            log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
+            directory = run_directory(runner_id, generation)
+            await asyncio.to_thread(self.runtime.stop, directory, grace_seconds=10, reason="superseded")
+
+
+def vitals(live: Alive, tree: Tree, at: datetime) -> Vitals:
+    """Return the figures of one attempt as a row."""
+    return Vitals(
+        *live.key,
+        observed_at=at,
+        cpu_percent=tree.cpu_percent,
+        memory_mb=tree.memory_mb,
+        process_count=tree.process_count,
+        output_bytes=output_bytes(live.attempt.directory),
+    )
+
+
+class NudgeSocket:
+    """The datagram socket on which shims say that a run directory has something new."""
+
+    def __init__(self, path: Path, heard: Callable[[str], None]) -> None:
+        self.path, self.heard = path, heard
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def __enter__(self) -> Self:
+        self.path.unlink(missing_ok=True)
+        with ShortPath(str(self.path)) as address:
+            self.socket.bind(address)
+        self.path.chmod(0o600)
+        asyncio.get_running_loop().add_reader(self.socket, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self.socket)
+        self.socket.close()
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                run = self.socket.recv(256)
+            except BlockingIOError:
+                return
+            self.heard(run.decode(errors="replace"))
+
+
+async def every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` again and again, its starts `seconds` apart; a server that is away is waited for."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + seconds
+        await keep_trying(name, work)
+        await asyncio.sleep(max(0.0, due - loop.time()))
+
+
+async def keep_trying(name: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` until it goes through; while a server is away, wait longer and longer, up to 15 s, with jitter."""
+    backoff = 0.25
+    while True:
+        try:
+            await work()
+        except AWAY as error:
+            log.warning("server_away", doing=name, error=str(error).strip()[:200], retry_seconds=round(backoff, 2))
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+        else:
+            return

@@ -1,0 +1,91 @@
+"""The attempts of which this node has a run directory, and their telemetry from where the database stands."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from runners.services.ingest import Batch
+
+_NAME = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,9})")
+#: Read at once: a batch is one transaction, and one attempt must not keep the others waiting.
+BATCH_BYTES = 1 << 20
+#: Written when the last record is in the database: the attempt is not read again after a restart.
+INGESTED = "ingested"
+
+
+@dataclass
+class Attempt:
+    """One attempt of a runner, by its run directory."""
+
+    runner_id: UUID
+    generation: int
+    directory: Path
+    #: Byte offset up to which its telemetry is in the database; None: not asked yet.
+    offset: int | None = None
+    ended: bool = False
+    #: Monotonic time before which it is not read: it could not be, a moment ago.
+    aside_until: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.runner_id, self.generation
+
+    def next_batch(self) -> Batch | None:
+        """Return the complete lines past the offset, or None if there are none. Needs `offset`."""
+        assert self.offset is not None  # noqa: S101 - asked before the first read
+        try:
+            with (self.directory / "telemetry.jsonl").open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(BATCH_BYTES)
+                if data and b"\n" not in data:
+                    data += file.readline()  # a record longer than a batch
+        except FileNotFoundError:
+            return None
+        # A line without its end is still being written.
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return None
+        records = [parse(line) for line in whole.splitlines()]
+        return Batch(self.runner_id, self.generation, self.offset, self.offset + len(whole), records)
+
+    def close(self) -> None:
+        """Note that everything is in the database."""
+        self.ended = True
+        (self.directory / INGESTED).touch()
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """Return one telemetry record; a line that is no JSON object is kept as `garbled`, never an error."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else {"kind": "garbled", "raw": line.decode(errors="replace")}
+
+
+def attempt_at(directory: Path) -> Attempt | None:
+    """Return the attempt whose run directory this is, or None for anything else."""
+    match = _NAME.fullmatch(directory.name)
+    return Attempt(UUID(match[1]), int(match[2]), directory) if match else None
+
+
+def find_attempts(runs: Path, known: set[str]) -> Iterator[Attempt]:
+    """Yield the attempts below `runs` that are neither `known` nor done with."""
+    for directory in runs.iterdir():
+        if directory.name in known:
+            continue
+        attempt = attempt_at(directory)
+        if attempt is None:
+            continue
+        if (directory / INGESTED).exists():
+            known.add(directory.name)
+        else:
+            yield attempt

@@ -1,0 +1,56 @@
+"""What of this node's attempts is alive, told by their run directories and the process table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from runners.node_agent.attempts import Attempt
+from runners.shim import identity, rundir
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A live attempt: its shim holds the run directory's lock."""
+
+    attempt: Attempt
+    shim_pid: int
+    paused: bool
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.attempt.key
+
+
+def sort_out(attempts: Iterable[Attempt]) -> tuple[list[Alive], list[Attempt]]:
+    """Return the live attempts, and the lost ones: started, without a shim, and without a record of their end."""
+    alive: list[Alive] = []
+    lost: list[Attempt] = []
+    for attempt in attempts:
+        run_dir = str(attempt.directory)
+        shim = rundir.read_json(run_dir, rundir.SHIM)
+        if shim is None:
+            continue  # about to start, or never started: the control plane sends it again
+        if rundir.is_locked(run_dir):
+            alive.append(Alive(attempt, _pid(shim, "shim"), paused=_is_stopped(_pid(shim, "agent"))))
+        elif not rundir.has(run_dir, rundir.EXIT):
+            lost.append(attempt)
+    return alive, lost
+
+
+def output_bytes(directory: Path) -> int:
+    """Return how much output is on disk."""
+    try:
+        return (directory / rundir.OUTPUT).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _pid(shim: dict[str, Any], which: str) -> int:
+    return int(shim[which]["pid"])
+
+
+def _is_stopped(pid: int) -> bool:
+    process = identity.look(pid)
+    return process is not None and process.state == "T"

@@ -1,0 +1,68 @@
+"""Read the telemetry of this node's attempts into the database."""
+
+import time
+from pathlib import Path
+
+import structlog
+
+from runners.models import Observation
+from runners.node_agent.attempts import Attempt, find_attempts
+from runners.node_agent.database import in_database
+from runners.services.ingest import Batch, ingest
+
+log = structlog.get_logger(__name__)
+
+
+#: An attempt whose telemetry raised an error is tried again after this long.
+ASIDE_SECONDS = 30.0
+
+
+class Reader:
+    """Knows the open attempts of the node, and reads each from where the database stands."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.open: dict[str, Attempt] = {}
+        self._known: set[str] = set()
+
+    def look(self) -> None:
+        """Adopt the attempts that are new here."""
+        for attempt in find_attempts(self.runs, self._known):
+            self._known.add(attempt.name)
+            self.open[attempt.name] = attempt
+            log.info("attempt_adopted", run=attempt.name)
+
+    async def read(self, name: str) -> bool:
+        """Read all there is of one attempt; return whether there was anything. Not for two tasks at once."""
+        if name not in self.open:
+            self.look()
+        attempt = self.open.get(name)
+        if attempt is not None and attempt.aside_until > time.monotonic():
+            return False
+        anything = False
+        while attempt is not None and not attempt.ended and (batch := await self._next(attempt)):
+            anything = True
+            await self._hand_over(attempt, batch)
+        return anything
+
+    def set_aside(self, name: str) -> None:
+        """Leave an attempt that could not be read alone for a while."""
+        self.open[name].aside_until = time.monotonic() + ASIDE_SECONDS
+
+    async def _next(self, attempt: Attempt) -> Batch | None:
+        if attempt.offset is None:
+            attempt.offset = await in_database(lambda: stored_offset(attempt))
+        return attempt.next_batch()
+
+    async def _hand_over(self, attempt: Attempt, batch: Batch) -> None:
+        # What comes back is where the database stands: past this batch, or elsewhere if another agent was faster.
+        attempt.offset = await in_database(lambda: ingest(batch))
+        if attempt.offset == batch.end_offset and batch.records[-1].get("kind") == "exit":
+            attempt.close()
+            del self.open[attempt.name]
+
+
+def stored_offset(attempt: Attempt) -> int:
+    """Return how far the database has read this attempt."""
+    found = Observation.objects.filter(runner_id=attempt.runner_id, generation=attempt.generation)
+    return found.values_list("telemetry_offset", flat=True).first() or 0

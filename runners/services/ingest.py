@@ -1,0 +1,74 @@
+"""Turn a runner's telemetry into rows: exactly once, whatever crashes between two lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from runners.backends import get_backend
+from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
+from runners.models import Observation, Runner, Session
+from runners.services.conversation import add_messages, enter_usage
+from runners.services.lifecycle import apply_record
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some telemetry of one attempt: the records between two byte offsets of telemetry.jsonl."""
+
+    runner_id: UUID
+    generation: int
+    start_offset: int
+    end_offset: int
+    records: Sequence[dict[str, Any]]
+
+
+@transaction.atomic
+def ingest(batch: Batch) -> int:
+    """Write what a batch tells, and return the offset up to which the telemetry is in the database now.
+
+    Rows, totals, status, the parser's memory and the offset commit together: a batch that comes again after a crash is
+    passed over, one that does not start where the database stands is answered with where it does. A batch of an older
+    generation changes nothing, and counts as read.
+    """
+    observation = Observation.objects.select_for_update().filter(runner_id=batch.runner_id).first()
+    if observation is None or observation.generation != batch.generation:
+        log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
+        return batch.end_offset
+    if observation.telemetry_offset != batch.start_offset:
+        return observation.telemetry_offset
+    runner = (
+        Runner.objects.select_for_update(of=("self",))
+        .select_related("project", "node", "session")
+        .get(pk=batch.runner_id)
+    )
+    _take_in(runner, batch, observation.parser_state)
+    observation.telemetry_offset = batch.end_offset
+    observation.save(update_fields=["telemetry_offset", "parser_state"])
+    return batch.end_offset
+
+
+def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> None:
+    backend = get_backend(runner.backend)
+    facts = [fact for record in batch.records for fact in backend.read(record, state)]
+    if runner.session is not None and facts:
+        add_messages(runner.session, runner, [fact for fact in facts if isinstance(fact, MessageFact)])
+        enter_usage(runner.session, runner, [fact for fact in facts if isinstance(fact, UsageFact)])
+        for fact in facts:
+            if isinstance(fact, SessionFact):
+                _name_session(runner.session, fact)
+    for fact in facts:
+        if isinstance(fact, FailureFact):
+            state["failure"] = fact.reason
+    for record in batch.records:
+        apply_record(runner, record, state)
+
+
+def _name_session(session: Session, fact: SessionFact) -> None:
+    changes = {name: value for name, value in (("external_id", fact.external_id), ("title", fact.title[:200])) if value}
+    Session.objects.filter(pk=session.pk).update(**changes)

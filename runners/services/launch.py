@@ -1,0 +1,138 @@
+"""Launch a runner: row, event and start task in one transaction, or a refusal before anything starts."""
+
+import uuid
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from outbox.services import enqueue
+from runners import events
+from runners.backends import get_backend
+from runners.backends.base import Backend, LaunchRequest
+from runners.exceptions import InvalidRequest, ProgramNotFound, ProjectNotActive
+from runners.models import Message, Node, Observation, Project, Runner, Session
+from runners.services.paths import workspace_within
+from runners.services.places import take_quota, take_slot
+from runners.shim.identity import boot_id
+from runners.states import ConversationMode, ProjectStatus, Role, RunnerStatus
+from runners.transitions import record_arrival
+
+START_TASK = "runners.tasks.start_runner"
+
+
+@transaction.atomic
+def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
+    """Launch a runner in a project and return it, `starting`. Raises LaunchRefused, and then nothing was written.
+
+    `actor` is who asked, for the history: user:<name>, token:<name> or system:<part>.
+    """
+    project = _open_project(project_name)
+    backend = get_backend(request.backend)
+    backend.check(request)
+    workspace = workspace_within(project.path, request.workspace)
+    take_quota(project)
+    node = take_slot()
+    _check_program(backend, request, node)
+    session = _session(project, request)
+    runner = _insert(project, node, session, request, workspace=workspace, user=user)
+    record_arrival(runner, "", actor=actor)
+    events.session_opened(session, runner, resumed=request.conversation_mode != ConversationMode.NEW)
+    send_start(runner)
+    return runner
+
+
+def send_start(runner: Runner) -> None:
+    """Send the start task of this attempt to its node. It may be sent again: a started attempt is not started twice."""
+    assert runner.node is not None  # noqa: S101 - a CHECK: only a queued runner has none
+    enqueue(START_TASK, args=[str(runner.pk), runner.generation], queue=runner.node.queue, aggregate=runner.aggregate)
+
+
+def _open_project(name: str) -> Project:
+    project = Project.objects.filter(name=name).first()
+    if project is None:
+        raise InvalidRequest(f"There is no project {name!r}.", field="project")
+    if project.status == ProjectStatus.ARCHIVED:
+        raise ProjectNotActive(f"{name} is archived: nothing is launched in it.", field="project")
+    return project
+
+
+def _check_program(backend: Backend, request: LaunchRequest, node: Node) -> None:
+    """Raise ProgramNotFound if the node is known not to have the program."""
+    if backend.program and backend.name not in node.programs:
+        raise ProgramNotFound(
+            f"{backend.label} ({backend.program}) is not installed on {node.name}.",
+            program=backend.program,
+            node=node.name,
+        )
+    # Only the node knows its own file system; where it is this machine, the answer is had at once.
+    if not backend.program and node.boot_id == boot_id() and request.argv and backend.find_for(request) is None:
+        raise ProgramNotFound(f"There is no program {request.argv[0]!r} on {node.name}.", field="argv", node=node.name)
+
+
+def _session(project: Project, request: LaunchRequest) -> Session:
+    if request.conversation_mode == ConversationMode.NEW:
+        return Session.objects.create(project=project, backend=request.backend, title=_title(request))
+    session = Session.objects.filter(pk=request.session_id, project=project, backend=request.backend).first()
+    if session is None:
+        raise InvalidRequest(
+            f"There is no {request.backend} session {request.session_id!r} in {project.name} to go on with.",
+            field="session_id",
+        )
+    return session
+
+
+def _title(request: LaunchRequest) -> str:
+    text = request.prompt.strip() or " ".join(request.argv)
+    return text.splitlines()[0][:200] if text else ""
+
+
+def _insert(
+    project: Project, node: Node, session: Session, request: LaunchRequest, *, workspace: str, user: Any
+) -> Runner:
+    runner_id = uuid.uuid4()
+    runner = Runner.objects.create(
+        id=runner_id,
+        name=request.name or f"{request.backend.replace('_', '-')}-{runner_id.hex[:6]}",
+        project=project,
+        node=node,
+        session=session,
+        backend=request.backend,
+        argv=request.argv,
+        prompt=request.prompt,
+        model=request.model,
+        flags=request.flags,
+        environment=request.environment,
+        workspace=workspace,
+        conversation_mode=request.conversation_mode,
+        grace_seconds=request.grace_seconds,
+        requested_by=user,
+        status=RunnerStatus.STARTING,
+    )
+    Observation.objects.create(runner=runner, generation=1, parser_state=_carried_state(session, runner))
+    Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())
+    if request.prompt.strip():
+        Message.objects.create(
+            session=session,
+            runner=runner,
+            key=f"prompt:{runner.pk}:1",
+            role=Role.USER,
+            text=request.prompt,
+            at=runner.created_at,
+        )
+        Session.objects.filter(pk=session.pk).update(
+            message_count=session.message_count + 1, last_message_at=runner.created_at
+        )
+    return runner
+
+
+def _carried_state(session: Session, runner: Runner) -> dict[str, Any]:
+    """Return what the parser of a resumed conversation must know: the running totals its program goes on from."""
+    last = (
+        Observation.objects.filter(runner__session=session)
+        .exclude(runner=runner)
+        .order_by("-runner__created_at")
+        .first()
+    )
+    totals = last.parser_state.get("totals") if last else None
+    return {"totals": totals} if totals else {}

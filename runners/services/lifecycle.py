@@ -1,0 +1,120 @@
+"""What the node agent reports of a process: it started, paused, ended."""
+
+import signal as signals
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+
+from runners.models import Runner, Session
+from runners.states import LIVE, RunnerStatus, sources
+from runners.transitions import move
+
+ACTOR = "system:node"
+
+
+def apply_record(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
+    """Move the runner as one lifecycle record of its telemetry says; other kinds of record change nothing here.
+
+    What no longer fits (a start, when the runner was stopped meanwhile) is passed over: the record is history.
+    """
+    match record.get("kind"):
+        case "started":
+            _started(runner, record)
+        case "paused":
+            _move_if_legal(runner, RunnerStatus.PAUSED)
+        case "resumed":
+            _move_if_legal(runner, RunnerStatus.RUNNING, allowed=frozenset({RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}))
+        case "exit":
+            _ended(runner, record, parser_state)
+
+
+def _started(runner: Runner, record: Mapping[str, Any]) -> None:
+    identity = {
+        "pid": record["pid"],
+        "process_started_at": str(record["start_ticks"]),
+        "boot_id": record["boot_id"],
+        "started_at": moment(record),
+    }
+    if runner.status == RunnerStatus.STARTING:
+        _move_if_legal(runner, RunnerStatus.RUNNING, **identity)
+    else:
+        # Asked to stop before it was seen to run: the identity is worth keeping, the status stays.
+        Runner.objects.attempt(runner.pk, runner.generation).update(**identity)
+
+
+def _ended(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
+    to, reason = verdict(runner.status, runner.reason, record, parser_state)
+    moved = _move_if_legal(
+        runner,
+        to,
+        reason=reason,
+        exit_code=record.get("code"),
+        exit_signal=record.get("signal"),
+        ended_at=moment(record),
+    )
+    if moved and runner.session_id:
+        Session.objects.filter(pk=runner.session_id).update(ended_at=moment(record))
+
+
+def verdict(
+    status: str, wish: str, record: Mapping[str, Any], parser_state: Mapping[str, Any]
+) -> tuple[RunnerStatus, str]:
+    """Return how an ended process counts, and why; `wish` is the reason with which it was asked to stop, if it was.
+
+    Terminated: it was asked to stop, or exited with 0 and did not itself report failure. Failed: everything else.
+    """
+    code, signal, reason = record.get("code"), record.get("signal"), str(record.get("reason", ""))
+    if status == RunnerStatus.STOPPING and reason != "lost":
+        return RunnerStatus.TERMINATED, wish or reason or "stopped"
+    if parser_state.get("failure"):
+        return RunnerStatus.FAILED, str(parser_state["failure"])
+    if code == 0:
+        return RunnerStatus.TERMINATED, "exited"
+    if signal:
+        return RunnerStatus.FAILED, f"ended by {_signal_name(signal)}"
+    if code is not None and reason in {"", "exited"}:
+        return RunnerStatus.FAILED, f"exit code {code}"
+    return RunnerStatus.FAILED, reason or "ended without a word"
+
+
+def moment(record: Mapping[str, Any]) -> datetime:
+    """Return when a telemetry record was written, as its node's clock said."""
+    stamp = record.get("t")
+    return datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, int | float) else timezone.now()
+
+
+def report_alive(runner: Runner, *, paused: bool) -> None:
+    """A node that was silent answers again, and this process is there."""
+    to = RunnerStatus.PAUSED if paused else RunnerStatus.RUNNING
+    _move_if_legal(runner, to, allowed=frozenset({RunnerStatus.UNKNOWN}))
+
+
+def report_lost(runner: Runner) -> None:
+    """The node answers, and has no such process and no record of its end."""
+    _move_if_legal(runner, RunnerStatus.FAILED, allowed=LIVE, reason="lost: its node has no such process")
+
+
+def _move_if_legal(
+    runner: Runner,
+    to: RunnerStatus,
+    *,
+    allowed: frozenset[RunnerStatus] | None = None,
+    reason: str = "",
+    **changes: Any,
+) -> bool:
+    """Move the locked `runner`, unless its status has gone elsewhere since the record was written."""
+    starts = sources(to) if allowed is None else sources(to) & allowed
+    if runner.status not in starts:
+        return False
+    moved = move(runner.pk, to, generation=runner.generation, actor=ACTOR, reason=reason, allowed=allowed, **changes)
+    runner.status = moved.status
+    return True
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

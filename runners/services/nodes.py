@@ -1,0 +1,42 @@
+"""What a node agent says of its node."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from runners.models import Node
+from runners.states import NodeStatus
+
+
+@transaction.atomic
+def register_node(
+    name: str,
+    *,
+    hostname: str,
+    boot_id: str,
+    version: str,
+    slots: int,
+    labels: Sequence[str],
+    programs: Mapping[str, Any],
+) -> Node:
+    """Enter the node, or bring what is known of it up to date. A draining node stays draining."""
+    node, _ = Node.objects.select_for_update().get_or_create(
+        name=name, defaults={"hostname": hostname, "boot_id": boot_id}
+    )
+    node.hostname, node.boot_id, node.version = hostname, boot_id, version
+    node.slots, node.labels, node.programs = slots, list(labels), dict(programs)
+    node.last_seen_at = timezone.now()
+    if node.status != NodeStatus.DRAINING:
+        node.status = NodeStatus.ONLINE
+    node.full_clean(validate_unique=False)
+    node.save()
+    return node
+
+
+def heartbeat_node(name: str) -> bool:
+    """Note that the node's agent is there; return False if the node is not known."""
+    now = timezone.now()
+    Node.objects.filter(name=name, status=NodeStatus.OFFLINE).update(status=NodeStatus.ONLINE)
+    return bool(Node.objects.filter(name=name).update(last_seen_at=now))

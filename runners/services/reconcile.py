@@ -1,0 +1,130 @@
+"""Compare what is wanted with what is seen, and mend the difference: one small function a rule.
+
+The control plane runs the rules that need only the database, every 30 s; the node agent runs those that need its
+processes. Every rule may run at any time, twice, or on two machines at once.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from runners.exceptions import MoveRefused
+from runners.models import Node, Runner
+from runners.querysets import RunnerQuerySet
+from runners.services.launch import send_start
+from runners.services.lifecycle import report_alive, report_lost
+from runners.services.steer import send_stop
+from runners.states import LIVE, NodeStatus, RunnerStatus
+from runners.transitions import move
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "system:reconciler"
+#: One attempt of a runner: its id and generation.
+Attempt = tuple[UUID, int]
+#: A node agent writes every 5 s; three missed and some slack for a busy machine.
+NODE_SILENCE = timedelta(seconds=20)
+#: Starting takes well under a second; a start task can be lost with a killed worker on a Redis-protocol broker.
+START_PATIENCE = timedelta(seconds=15)
+#: After the grace period the shim needs moments to kill and record.
+STOP_PATIENCE = timedelta(seconds=15)
+
+
+def reconcile() -> dict[str, int]:
+    """Run the rules of the control plane; return how many times each acted."""
+    done = {rule.__name__: rule() for rule in (silent_nodes, unstarted_runners, unstopped_runners)}
+    if any(done.values()):
+        log.info("reconciled", **done)
+    return done
+
+
+def silent_nodes() -> int:
+    """A silent node is offline, and its runners unknown: not failed, they may well be at work."""
+    silent = Node.objects.exclude(status=NodeStatus.OFFLINE).filter(last_seen_at__lt=timezone.now() - NODE_SILENCE)
+    changed = 0
+    for node in silent:
+        Node.objects.filter(pk=node.pk, last_seen_at=node.last_seen_at).update(status=NodeStatus.OFFLINE)
+        # A stopping runner stays so: unknown would forget that it was asked to end.
+        for runner in Runner.objects.filter(node=node, status__in=[RunnerStatus.RUNNING, RunnerStatus.PAUSED]):
+            changed += _try_move(runner, RunnerStatus.UNKNOWN, reason=f"node {node.name} is silent")
+    return changed
+
+
+def unstarted_runners() -> int:
+    """A `starting` runner without a process is sent to its node again."""
+    late = Runner.objects.filter(
+        status=RunnerStatus.STARTING,
+        status_changed_at__lt=timezone.now() - START_PATIENCE,
+        node__status=NodeStatus.ONLINE,
+    )
+    return _send_again(late, RunnerStatus.STARTING, send_start)
+
+
+def unstopped_runners() -> int:
+    """A `stopping` runner that has not ended is told again, now without grace."""
+    now = timezone.now()
+    late = [
+        runner.pk
+        for runner in Runner.objects.filter(status=RunnerStatus.STOPPING, node__status=NodeStatus.ONLINE)
+        if runner.status_changed_at < now - STOP_PATIENCE - timedelta(seconds=runner.grace_seconds)
+    ]
+    return _send_again(
+        Runner.objects.filter(pk__in=late), RunnerStatus.STOPPING, lambda runner: send_stop(runner, grace_seconds=0)
+    )
+
+
+def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collection[Attempt]) -> int:
+    """Hold the database against what a node has; return how many runners changed.
+
+    `alive`: attempts with a shim, and whether each is paused; `kept`: those with any record on the node. An unknown
+    runner that is alive is what its shim says; one of which the node has no record is lost.
+    """
+    changed = 0
+    for runner in Runner.objects.filter(node__name=node_name, status__in=LIVE):
+        attempt = (runner.pk, runner.generation)
+        if attempt not in kept:
+            changed += _under_lock(runner, report_lost)
+        elif attempt in alive and runner.status == RunnerStatus.UNKNOWN:
+            changed += _under_lock(runner, partial(report_alive, paused=alive[attempt]))
+    return changed
+
+
+def superseded(alive: Collection[Attempt]) -> list[Attempt]:
+    """Return the live attempts that should not be: their runner is gone, has ended, or is at a newer attempt."""
+    wanted = dict(
+        Runner.objects.open().filter(pk__in=[runner_id for runner_id, _ in alive]).values_list("pk", "generation")
+    )
+    return [(runner_id, generation) for runner_id, generation in alive if wanted.get(runner_id) != generation]
+
+
+@transaction.atomic
+def _under_lock(runner: Runner, report: Callable[[Runner], None]) -> int:
+    locked = Runner.objects.select_for_update().attempt(runner.pk, runner.generation).first()
+    if locked is None or locked.status != runner.status:
+        return 0
+    report(locked)
+    return 1
+
+
+@transaction.atomic
+def _send_again(runners: RunnerQuerySet, status: RunnerStatus, send: Callable[[Runner], None]) -> int:
+    """Send for each runner that still has the status; its clock starts anew, so that the next round leaves it."""
+    sent = 0
+    for runner in runners.select_for_update(of=("self",), skip_locked=True).select_related("node"):
+        Runner.objects.filter(pk=runner.pk, status=status).update(status_changed_at=timezone.now())
+        send(runner)
+        sent += 1
+    return sent
+
+
+def _try_move(runner: Runner, to: RunnerStatus, *, reason: str) -> int:
+    try:
+        move(runner.pk, to, generation=runner.generation, actor=ACTOR, reason=reason)
+    except MoveRefused:
+        return 0  # it ended, or moved on, since it was read
+    return 1

@@ -1,0 +1,86 @@
+"""Start a runner's process on this node. Runs in the node's worker."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from runners.backends import get_backend
+from runners.backends.base import Backend
+from runners.exceptions import LaunchRefused, ProgramNotFound
+from runners.models import Runner
+from runners.runtimes import get_runtime, run_directory
+from runners.services.paths import allowed_directory
+from runners.states import RunnerStatus
+from runners.transitions import move
+
+log = structlog.get_logger(__name__)
+
+#: What every agent gets of the worker's own environment; a backend adds its own names (`passes_environment`).
+PASSED_ENVIRONMENT = (
+    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER",
+    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+    "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR", "SSL_CERT_FILE",
+)  # fmt: skip
+
+
+def start_on_node(runner_id: UUID, generation: int) -> bool:
+    """Start the process of one attempt; return False if there is nothing to start (any more).
+
+    Safe to repeat: the run directory's lock lets exactly one shim start for an attempt. A launch that cannot work here
+    (no such program, no such directory) ends the runner as failed.
+    """
+    runner = Runner.objects.select_related("project", "node", "session").attempt(runner_id, generation).first()
+    if runner is None or runner.status != RunnerStatus.STARTING:
+        log.info("start_refused", runner_id=str(runner_id), generation=generation, status=runner and runner.status)
+        return False
+    try:
+        spec = specification(runner)
+    except LaunchRefused as refusal:
+        move(
+            runner.pk, RunnerStatus.FAILED, generation=generation, actor="system:node",
+            allowed=frozenset({RunnerStatus.STARTING}), reason=refusal.message,
+        )  # fmt: skip
+        return False
+    get_runtime(runner.runtime).start(run_directory(runner.pk, generation), spec)
+    return True
+
+
+def specification(runner: Runner) -> dict[str, Any]:
+    """Return what the shim must know (spec.json). Raises LaunchRefused where it cannot work on this node."""
+    backend = get_backend(runner.backend)
+    program = backend.find_for(runner)
+    if program is None:
+        wanted = backend.program or (runner.argv[0] if runner.argv else "")
+        raise ProgramNotFound(f"There is no program {wanted!r} on this node.", program=wanted)
+    command = backend.command(runner, program)
+    return {
+        "version": 1,
+        "runner_id": str(runner.pk),
+        "generation": runner.generation,
+        "argv": command.argv,
+        "env": _environment(backend, command.env, runner),
+        "cwd": allowed_directory(runner.workspace),
+        "tty": command.tty,
+        "columns": 120,
+        "rows": 32,
+        "stdin": command.stdin,
+        "grace_seconds": runner.grace_seconds,
+        "nudge": str(nudge_socket()),
+    }
+
+
+def nudge_socket() -> Path:
+    """Return the datagram socket on which shims tell this node's agent that there is something to read."""
+    return Path(settings.RUNS_DIR) / "nodeagent.sock"
+
+
+def _environment(backend: Backend, own: Mapping[str, str], runner: Runner) -> dict[str, str]:
+    passed = {
+        name: os.environ[name] for name in (*PASSED_ENVIRONMENT, *backend.passes_environment) if name in os.environ
+    }
+    return {"TERM": "xterm-256color", **passed, **own, **runner.environment}

@@ -1,0 +1,293 @@
+"""How an agent ends: asked, told, killed; everything it left behind found and killed; and then what is known of it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from runners.shim import identity
+from runners.shim.loop import Loop
+from runners.shim.spool import Spool, log
+
+#: SIGTERM follows SIGINT after half the grace period, but not later than this.
+TERM_AFTER_SECONDS = 5.0
+#: What an agent that ended by itself left running gets SIGTERM, and SIGKILL this much later.
+LEFTOVER_GRACE_SECONDS = 0.5
+#: After SIGKILL only the kernel can hold a process; then the exit is recorded without it.
+UNKILLABLE_SECONDS = 10.0
+
+
+class Death:
+    """How the agent's process ended."""
+
+    __slots__ = ("at", "code", "signal")
+
+    def __init__(self, code: int | None, number: int | None) -> None:
+        self.code = code
+        self.signal = number
+        self.at = time.monotonic()
+
+
+class Usage:
+    """CPU and memory of all that was reaped: the agent, and what it left to us."""
+
+    __slots__ = ("max_rss_kb", "stime", "utime")
+
+    def __init__(self) -> None:
+        self.utime = self.stime = 0.0
+        self.max_rss_kb = 0
+
+    def reap(self, pid: int) -> bool:
+        """Reap a child if it has ended, and add what it used."""
+        try:
+            reaped, _, used = os.wait4(pid, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if reaped:
+            self.utime += used.ru_utime
+            self.stime += used.ru_stime
+            self.max_rss_kb = max(self.max_rss_kb, used.ru_maxrss)
+        return bool(reaped)
+
+    def facts(self) -> dict[str, float]:
+        """Return it as it stands in the exit record."""
+        return {
+            "utime_seconds": round(self.utime, 6),
+            "stime_seconds": round(self.stime, 6),
+            "max_rss_mb": round(self.max_rss_kb / 1024, 3),
+        }
+
+
+class Ending:
+    """Brings the agent and all its descendants to an end; calls `when_gone` once nothing of them is left.
+
+    The agent is not reaped before that: as long as it is our zombie nobody else can get its pid or its group's id, so
+    signalling the group hits ours or nothing.
+    """
+
+    def __init__(
+        self, loop: Loop, spool: Spool, agent: identity.Process, marker: tuple[str, int], when_gone: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._spool = spool
+        self.agent = agent
+        self._marker = marker
+        self._when_gone = when_gone
+        self.usage = Usage()
+        self.death: Death | None = None
+        self.gone = False
+        #: "stopped" or "killed" once somebody asked for it, and what they said.
+        self.verdict = ""
+        self.stop_reason = ""
+        self.forced = False
+        self.paused = False
+        self.unkillable: list[int] = []
+        self._kill_at = float("inf")
+        self._term_at = float("inf")
+
+    # --- What is asked of it ---
+
+    def stop(self, grace_seconds: float, reason: str) -> None:
+        """Ask the agent to end; a repeat may shorten the grace period, never lengthen it."""
+        if self.gone:
+            return
+        first = self._announce("stopped", reason)
+        now = time.monotonic()
+        self._kill_at = min(self._kill_at, now + grace_seconds)
+        self._term_at = min(self._term_at, now + min(grace_seconds / 2, TERM_AFTER_SECONDS))
+        if first and self.death is None and grace_seconds > 0:
+            self.signal_group(signal.SIGINT)
+            self._wake()
+        self._proceed()
+
+    def kill(self, reason: str) -> None:
+        """End the agent and everything below it at once."""
+        if self.gone:
+            return
+        self._announce("killed", reason)
+        if self.death is None:
+            self.verdict = "killed"
+        self._kill_at = self._term_at = time.monotonic()
+        self._proceed()
+
+    def _announce(self, verdict: str, reason: str) -> bool:
+        if self.verdict or self.death:
+            return False
+        self.verdict = verdict
+        self.stop_reason = reason
+        self._spool.tell("stopping", reason=reason)
+        return True
+
+    def pause(self) -> bool:
+        """Stop the agent and all its descendants in their tracks; return False if they are already."""
+        if self.paused or self.death:
+            return False
+        self.signal_group(signal.SIGSTOP)
+        self._signal_others(signal.SIGSTOP)
+        self.paused = True
+        self._spool.tell("paused")
+        return True
+
+    def resume(self) -> bool:
+        """Undo pause; return False if there is nothing to undo."""
+        if not self.paused:
+            return False
+        self._wake()
+        self._spool.tell("resumed")
+        return True
+
+    def _wake(self) -> None:
+        # The agent may have been stopped by others than us: the group gets SIGCONT in any case.
+        self.signal_group(signal.SIGCONT)
+        if self.paused:
+            self._signal_others(signal.SIGCONT)
+        self.paused = False
+
+    # --- What it sees ---
+
+    def look(self) -> None:
+        """Reap adopted orphans and see whether the agent ended; called after SIGCHLD."""
+        for pid in identity.children_of_self():
+            if pid != self.agent.pid:
+                self.usage.reap(pid)
+        if self.death is None:
+            self._look_at_agent()
+        elif not self.gone:
+            self._clean()
+
+    def _look_at_agent(self) -> None:
+        # WNOWAIT leaves it a zombie: see the class.
+        end = os.waitid(os.P_PID, self.agent.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None:
+            return
+        exited = end.si_code == os.CLD_EXITED
+        self.death = Death(end.si_status if exited else None, None if exited else end.si_status)
+        if self._remains():
+            self._end_remains()
+        self._clean()
+
+    def _end_remains(self) -> None:
+        now = time.monotonic()
+        if not self.verdict:
+            self._kill_at = now + LEFTOVER_GRACE_SECONDS
+        self._term_at = float("inf")
+        log(f"The agent ended and left processes: {[process.pid for process in self._remains()]}")
+        self._signal_remains(signal.SIGTERM)
+        self._signal_remains(signal.SIGCONT)
+
+    def _clean(self) -> None:
+        remains = self._remains()
+        if not remains:
+            self._finish()
+        elif time.monotonic() > self._kill_at + UNKILLABLE_SECONDS:
+            self.unkillable = [process.pid for process in remains]
+            log(f"Processes that cannot be killed are left: {self.unkillable}")
+            self._finish()
+        else:
+            self._proceed()
+
+    def _finish(self) -> None:
+        self.gone = True
+        self._loop.cancel("ending")
+        self._when_gone()
+
+    def wait_until_gone(self) -> None:
+        """Kill, and wait without the loop: for a shim that cannot go on. Gives up on what only the kernel holds."""
+        deadline = time.monotonic() + UNKILLABLE_SECONDS
+        while not self.gone and time.monotonic() < deadline:
+            self._kill_all()
+            self.look()
+            time.sleep(0.01)
+
+    # --- Escalation ---
+
+    def _proceed(self) -> None:
+        """Do what is due by now, and come back when the next step is."""
+        now = time.monotonic()
+        if now >= self._kill_at:
+            self._kill_all()
+            return
+        if now >= self._term_at:
+            self._term_at = float("inf")
+            self.signal_group(signal.SIGTERM)
+            self._wake()
+        self._loop.after("ending", min(self._kill_at, self._term_at) - now, self._proceed)
+
+    def _kill_all(self) -> None:
+        if self.death is None and self.verdict == "stopped":
+            self.forced = True
+        self.signal_group(signal.SIGKILL)
+        self._signal_remains(signal.SIGKILL)
+        for process in self._marked():
+            process.signal(signal.SIGKILL)
+        # What was forked while we looked is found next time; and a death is told by SIGCHLD before that.
+        since = time.monotonic() - self._kill_at
+        self._loop.after("ending", min(1.0, 0.02 + since / 4), self._proceed if self.death is None else self._clean)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the agent's process group."""
+        try:
+            os.killpg(self.agent.pid, number)
+        except (ProcessLookupError, PermissionError) as error:
+            # Nobody in it any more, or only programs that took another user's rights (setuid).
+            log(f"Signal {number} reached nobody in the group: {error}")
+
+    def _signal_remains(self, number: int) -> None:
+        for process in self._remains():
+            self._signal(process, number)
+
+    def _signal_others(self, number: int) -> None:
+        """Signal descendants that left the agent's group."""
+        for process in identity.descendants(os.getpid(), identity.table()):
+            if process.group != self.agent.pid:
+                self._signal(process, number)
+
+    def _signal(self, process: identity.Process, number: int) -> None:
+        try:
+            process.signal(number)
+        except PermissionError:
+            log(f"Not allowed to signal process {process.pid}, which took another user's rights.")
+
+    def _remains(self) -> list[identity.Process]:
+        """Return the living descendants other than the agent itself."""
+        # Whatever lost its parent below us is our child: with no child there is no descendant, and no need to look
+        # through the whole process table.
+        if self.death is not None and identity.children_of_self() == [self.agent.pid]:
+            return []
+        below = identity.descendants(os.getpid(), identity.table())
+        return [process for process in below if process.pid != self.agent.pid]
+
+    def _marked(self) -> list[identity.Process]:
+        """Return processes that carry our marker but are not below us: the last resort."""
+        own = os.getpid()
+        candidates = [process for process in identity.table().values() if process.pid != own and not process.is_dead]
+        return [process for process in candidates if identity.is_marked(process.pid, *self._marker)]
+
+    # --- What is known in the end ---
+
+    def reason(self) -> str:
+        """Return the word for how it ended."""
+        if self.verdict:
+            return self.verdict
+        return "signaled" if self.death and self.death.signal else "exited"
+
+    def facts(self, started: float) -> dict[str, object]:
+        """Reap the agent and return the exit record's fields."""
+        self.usage.reap(self.agent.pid)
+        death = self.death or Death(None, None)
+        facts: dict[str, object] = {
+            "code": death.code,
+            "signal": death.signal,
+            "reason": self.reason(),
+            "rusage": self.usage.facts(),
+            "duration_seconds": round(death.at - started, 6),
+        }
+        return facts | self._remarks()
+
+    def _remarks(self) -> dict[str, object]:
+        remarks: dict[str, object] = {
+            "stop_reason": self.stop_reason,
+            "forced": self.forced,
+            "unkillable": self.unkillable,
+        }
+        return {name: value for name, value in remarks.items() if value}

@@ -1,0 +1,70 @@
+"""The only writer of a runner's status."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from runners import events
+from runners.exceptions import MoveRefused
+from runners.models import Runner, RunnerMove
+from runners.states import TERMINAL, RunnerStatus, sources
+
+
+@transaction.atomic
+def move(
+    runner_id: UUID,
+    to: RunnerStatus,
+    *,
+    generation: int,
+    actor: str,
+    reason: str = "",
+    allowed: frozenset[RunnerStatus] | None = None,
+    **changes: Any,
+) -> Runner:
+    """Move one attempt of a runner to `to`, and return it; raise MoveRefused if that is not legal now.
+
+    Status, history row and event commit together or not at all. `changes` are other columns written with the status;
+    `allowed` narrows the states to come from. The runner's row is locked until the transaction ends.
+    """
+    runner = (
+        Runner.objects.select_for_update(of=("self",)).select_related("project", "node").filter(pk=runner_id).first()
+    )
+    if runner is None:
+        raise MoveRefused(f"There is no runner {runner_id}.", runner_id=str(runner_id))
+    start = RunnerStatus(runner.status)
+    if runner.generation != generation:
+        raise MoveRefused(
+            f"{runner.name} is at attempt {runner.generation}: a message of attempt {generation} is refused.",
+            status=start.value,
+            generation=runner.generation,
+        )
+    if start not in (sources(to) if allowed is None else sources(to) & allowed):
+        raise MoveRefused(f"{runner.name} is {start.value}: it cannot become {to.value}.", status=start.value)
+    _write(runner, to, reason=reason, **changes)
+    record_arrival(runner, start.value, actor=actor)
+    return runner
+
+
+def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
+    """Write the history row and the event of a status that was just written. A new runner comes from ""."""
+    RunnerMove.objects.create(
+        runner=runner,
+        generation=runner.generation,
+        from_status=start,
+        to_status=runner.status,
+        actor=actor,
+        reason=runner.reason,
+        at=runner.status_changed_at,
+    )
+    events.runner_moved(runner, start, actor=actor)
+
+
+def _write(runner: Runner, to: RunnerStatus, *, reason: str, **changes: Any) -> None:
+    now = timezone.now()
+    changes |= {"status": to, "status_changed_at": now, "reason": reason[:200]}
+    changes.setdefault("ended_at", now if to in TERMINAL else None)
+    for name, value in changes.items():
+        setattr(runner, name, value)
+    runner.save(update_fields=list(changes))

@@ -1,0 +1,194 @@
+// The elements that live: they start as what the server rendered, and follow the store from there.
+import { hear } from "./bus.js";
+import { fill, stamp } from "./fill.js";
+
+const ENDED = new Set(["terminated", "failed"]);
+const LINGER = 4_000; // an ended runner stays in the list of active ones long enough to be seen
+
+function flash(element) {
+  element.classList.remove("fresh");
+  requestAnimationFrame(() => element.classList.add("fresh"));
+}
+
+// Listeners are global and elements come and go: each kind of element is asked by query, so nothing leaks.
+const all = (selector) => document.querySelectorAll(selector);
+
+class LiveTable extends HTMLElement {
+  get body() {
+    return this.querySelector("tbody, ul");
+  }
+
+  take({ row, part, whole }) {
+    const shown = this.body.querySelector(`:scope > [data-id="${CSS.escape(row.id)}"]`);
+    if (shown) return this.update(shown, row, part);
+    if (whole && this.wants(row)) this.insert(row);
+  }
+
+  update(element, row, part) {
+    const before = element.dataset.status;
+    fill(element, part);
+    if (part.status === undefined || part.status === before) return;
+    flash(element);
+    if (!this.wants(row)) setTimeout(() => this.wants(row) || element.remove(), LINGER);
+  }
+
+  insert(row) {
+    if (this.dataset.frozen !== undefined) return;
+    const element = stamp(this.querySelector("template"), row);
+    // Runners stand newest first, nodes by name.
+    const next = this.dataset.kind === "runners" ? this.body.firstElementChild : null;
+    this.body.insertBefore(element, next);
+    flash(element);
+    const limit = Number(this.dataset.limit ?? 0);
+    while (limit && this.body.children.length > limit) this.body.lastElementChild.remove();
+  }
+
+  wants(row) {
+    if (this.dataset.kind !== "runners") return true;
+    if (this.dataset.scope === "active") return !ENDED.has(row.status);
+    const match = JSON.parse(this.dataset.match ?? "{}");
+    if (match.q) return false;
+    if (match.status === "active" && ENDED.has(row.status)) return false;
+    return ["status", "project", "backend", "node"].every(
+      (name) => !match[name] || match[name] === "active" || match[name] === row[name],
+    );
+  }
+}
+
+class LiveRow extends HTMLElement {
+  take({ row, part }) {
+    const before = this.dataset.status;
+    fill(this, part);
+    if (part.status === undefined) return;
+    this.dataset.status = row.status;
+    if (before !== row.status) document.body.dispatchEvent(new CustomEvent("live:status", { detail: row }));
+    for (const view of this.querySelectorAll("terminal-view")) view.attempt(row);
+  }
+}
+
+class LiveFeed extends HTMLElement {
+  take(row) {
+    const list = this.querySelector("ol, tbody");
+    const unwanted = this.dataset.frozen !== undefined || (this.dataset.type && this.dataset.type !== row.type);
+    if (unwanted || list.querySelector(`:scope > [data-id="${CSS.escape(row.id)}"]`)) return;
+    const element = stamp(this.querySelector("template"), row);
+    const next = [...list.children].find((other) => Number(other.dataset.id) < row.sequence);
+    list.insertBefore(element, next ?? null);
+    flash(element);
+    while (list.children.length > Number(this.dataset.limit)) list.lastElementChild.remove();
+  }
+}
+
+class LiveCount extends HTMLElement {
+  take(counts) {
+    const count = counts[this.dataset.status] ?? 0;
+    this.textContent = count;
+    this.toggleAttribute("data-zero", count === 0);
+    if (this.dataset.hideZero !== undefined) this.hidden = count === 0;
+  }
+}
+
+const STATES = {
+  off: "not live",
+  live: "live",
+  connecting: "connecting",
+  "signed-out": "signed out",
+};
+
+class LiveState extends HTMLElement {
+  take({ name, since }) {
+    this.dataset.state = name;
+    document.body.classList.toggle("stale", name === "stale");
+    const time = new Date(since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    const text = name === "stale" ? `stale since ${time}` : STATES[name];
+    this.querySelector(".state-text").textContent = text;
+  }
+}
+
+class SparkLine extends HTMLElement {
+  points = [];
+
+  add(value) {
+    if (typeof value !== "number") return;
+    this.points = [...this.points, value].slice(-60);
+    if (this.points.length < 2) return;
+    const top = Math.max(100, ...this.points);
+    const line = this.points.map((point, index) => `${index ? "L" : "M"}${index} ${(20 - (18 * point) / top).toFixed(1)}`);
+    this.innerHTML = `<svg viewBox="0 0 59 20" preserveAspectRatio="none"><path d="${line.join("")}"/></svg>`;
+  }
+}
+
+class LiveTalk extends HTMLElement {
+  // One request at a time; what comes meanwhile is fetched by the next.
+  async take() {
+    if (this.dataset.frozen !== undefined) return;
+    this.wanted = true;
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      while (this.wanted) {
+        this.wanted = false;
+        await this.fetchNew();
+      }
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async fetchNew() {
+    const answer = await fetch(`${this.dataset.url}?after=${this.dataset.last}`);
+    if (!answer.ok || answer.redirected) return;
+    const list = this.querySelector("ol");
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+    const piece = document.createElement("template");
+    piece.innerHTML = await answer.text();
+    for (const item of piece.content.querySelectorAll("[data-message]")) {
+      if (Number(item.dataset.message) <= Number(this.dataset.last)) continue;
+      list.append(item);
+      flash(item);
+      this.dataset.last = item.dataset.message;
+      this.wanted = true;
+    }
+    if (atEnd) list.scrollTop = list.scrollHeight;
+    document.body.dispatchEvent(new CustomEvent("live:talk"));
+  }
+
+  connectedCallback() {
+    const list = this.querySelector("ol");
+    if (list) list.scrollTop = list.scrollHeight;
+  }
+}
+
+for (const [name, kind] of Object.entries({
+  "live-table": LiveTable,
+  "live-row": LiveRow,
+  "live-feed": LiveFeed,
+  "live-count": LiveCount,
+  "live-state": LiveState,
+  "spark-line": SparkLine,
+  "live-talk": LiveTalk,
+})) {
+  customElements.define(name, kind);
+}
+
+for (const kind of ["runners", "nodes", "sessions"]) {
+  hear(`row:${kind}`, (change) => {
+    for (const table of all(`live-table[data-kind="${kind}"]`)) table.take(change);
+    for (const view of all(`live-row[data-id="${CSS.escape(change.row.id)}"]`)) {
+      if ((view.dataset.store ?? "runners") === kind) view.take(change);
+    }
+    if (kind === "sessions") {
+      for (const talk of all(`live-talk[data-session="${CSS.escape(change.row.id)}"]`)) talk.take();
+    }
+  });
+}
+hear("counts", (counts) => {
+  for (const view of all("live-count")) view.take(counts);
+  document.body.dispatchEvent(new CustomEvent("live:counts"));
+});
+hear("event", (row) => all("live-feed").forEach((feed) => feed.take(row)));
+hear("state", (state) => all("live-state").forEach((view) => view.take(state)));
+hear("resync", () => {
+  document.body.dispatchEvent(new CustomEvent("live:resync"));
+  for (const talk of all("live-talk")) talk.take();
+});

@@ -1,0 +1,57 @@
+"""The sidebar of the admin."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+#: Title, icon (Material Symbols) and admin page of each entry. A user sees those that they may view.
+RECORDS = {
+    "Fleet": [
+        ("Runners", "terminal", "runners.runner"),
+        ("Projects", "folder_code", "runners.project"),
+        ("Nodes", "dns", "runners.node"),
+    ],
+    "Conversations": [
+        ("Sessions", "forum", "runners.session"),
+        ("Messages", "chat", "runners.message"),
+        ("Usage", "payments", "runners.usageentry"),
+    ],
+    "Workforce": [
+        ("Agents", "smart_toy", "agents.agent"),
+        ("Personalities", "theater_comedy", "agents.personality"),
+    ],
+    "Records": [
+        ("Outbox", "outbox", "outbox.entry"),
+        ("Runner history", "history", "runners.runnermove"),
+    ],
+    "Access": [
+        ("Users", "person", "auth.user"),
+        ("Groups", "group", "auth.group"),
+        ("API tokens", "key", "stratavore_site.accesstoken"),
+    ],
+}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the groups of the sidebar, for unfold."""
+    places = [
+        {"title": "Dashboard", "icon": "monitoring", "link": reverse("dashboard:overview")},
+        {"title": "API", "icon": "api", "link": reverse("docs")},
+    ]
+    groups = [_group(request, title, entries) for title, entries in RECORDS.items()]
+    return [{"items": places}, *(group for group in groups if group["items"])]
+
+
+def _group(request: HttpRequest, title: str, entries: list[tuple[str, str, str]]) -> dict[str, Any]:
+    items = [
+        {"title": label, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
+        for label, icon, model in entries
+        if _may_view(request, model)
+    ]
+    return {"title": title, "separator": True, "items": items}
+
+
+def _may_view(request: HttpRequest, model: str) -> bool:
+    app, name = model.split(".")
+    return any(request.user.has_perm(f"{app}.{act}_{name}") for act in ("view", "change"))

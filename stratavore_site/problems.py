@@ -1,0 +1,106 @@
+"""The problems the API answers with (RFC 9457): the one place where a refusal gets its HTTP status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents import exceptions as agents
+from outbox import exceptions as outbox
+from runners import exceptions as runners
+
+#: `type` of a problem is this and its code: a URI reference that is stable, and is listed at /api/v1/problems/.
+TYPE_PREFIX = "/problems/"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of problem. `type` and `title` never change with the occurrence; `detail` does."""
+
+    code: str
+    status: int
+    title: str
+    remedy: str
+
+    @property
+    def type(self) -> str:
+        return f"{TYPE_PREFIX}{self.code}"
+
+    def document(self, detail: str, **members: Any) -> dict[str, Any]:
+        """Return the problem document of one occurrence; `members` are extension members."""
+        return {"type": self.type, "title": self.title, "status": self.status, "detail": detail, **members}
+
+
+#: Refusals of HTTP itself, by status. 400 and 422 differ so: 400 is a body or query that could not be read as what the
+#: schema says; 422 was read well, and refused for what it asks.
+HTTP_PROBLEMS = {
+    problem.status: problem
+    for problem in (
+        Problem("malformed", 400, "The request is malformed", "Send what the schema at /api/schema/ describes."),
+        Problem("not_authenticated", 401, "Who are you?", "Sign in, or send `Authorization: Token <token>`."),
+        Problem("forbidden", 403, "You may not do that", "Ask staff for the permission named in `detail`."),
+        Problem("not_found", 404, "There is no such thing", "Check the address."),
+        Problem("method_not_allowed", 405, "This address does not take that method", "See the header `Allow`."),
+        Problem("not_acceptable", 406, "The answer is JSON only", "Accept application/json."),
+        Problem("too_large", 413, "The request is too large", "Send less at once."),
+        Problem("unsupported_media_type", 415, "The request must be JSON", "Send `Content-Type: application/json`."),
+        Problem("too_many_requests", 429, "Too many requests", "Wait as long as `Retry-After` says."),
+    )
+}
+VALIDATION = Problem("validation", 400, "Some fields are not valid", "Mend the fields named in `errors`.")
+OTHER = Problem("refused", 409, "The request was refused", "See `detail`.")
+
+#: Domain errors by class; an error counts as its nearest listed ancestor. What is not listed is a fault of ours: 500.
+DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
+    runners.RunnerError: OTHER,
+    runners.LaunchRefused: Problem("launch_refused", 422, "The launch was refused", "See `detail`."),
+    runners.InvalidRequest: Problem(
+        "invalid_request", 422, "What was asked for makes no sense", "Mend the field named in `field`."
+    ),
+    runners.PathNotAllowed: Problem(
+        "path_not_allowed", 422, "The path is not allowed", "Choose a directory below an allowed workspace root."
+    ),
+    runners.ProgramNotFound: Problem(
+        "program_not_found", 422, "The program is not on the node", "Install it there, or choose another backend."
+    ),
+    runners.QuotaExceeded: Problem(
+        "quota_exceeded",
+        409,
+        "The project's quota is full",
+        "Stop a runner, or raise the quota; `used` and `limit` are given.",
+    ),
+    runners.NoNodeAvailable: Problem(
+        "no_node_available", 409, "No node has a free slot", "Try again later, or start a node agent."
+    ),
+    runners.ProjectNotActive: Problem("project_not_active", 409, "The project is archived", "Choose another project."),
+    runners.MoveRefused: Problem(
+        "move_refused", 409, "The runner's state does not allow that", "Look at its `status` and decide again."
+    ),
+    runners.NodeUnreachable: Problem(
+        "node_unreachable",
+        503,
+        "The node's agent does not answer",
+        "Try again; look at the node's log if it stays away.",
+    ),
+    agents.AgentError: OTHER,
+    agents.InvalidAgent: Problem(
+        "invalid_agent", 422, "What was asked of an agent makes no sense", "Mend the field named in `field`."
+    ),
+    agents.AgentMoveRefused: Problem(
+        "agent_move_refused", 409, "The agent's state does not allow that", "Look at its `status` and decide again."
+    ),
+    agents.PersonalityInUse: Problem(
+        "personality_in_use", 409, "Agents have this personality", "Give the agents another one first."
+    ),
+    outbox.BrokerUnavailable: Problem("broker_unavailable", 503, "The broker does not answer", "Try again."),
+}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return the problem that a domain error is, or None when it is a fault of ours."""
+    return next((DOMAIN_PROBLEMS[kind] for kind in type(error).__mro__ if kind in DOMAIN_PROBLEMS), None)
+
+
+def all_problems() -> list[Problem]:
+    """Return every kind of problem, by status and code."""
+    found = {problem.code: problem for problem in (*HTTP_PROBLEMS.values(), VALIDATION, *DOMAIN_PROBLEMS.values())}
+    return sorted(found.values(), key=lambda problem: (problem.status, problem.code))

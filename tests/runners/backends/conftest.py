@@ -1,0 +1,25 @@
+"""Fixtures of the backend tests: a node's view of a program, without a database."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fake_models.fixture import model_server
+
+__all__ = ["model_server"]
+
+
+@pytest.fixture
+def worktree(tmp_path: Path) -> Path:
+    """An empty directory to work in."""
+    path = tmp_path / "worktree"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home directory that no other test has touched."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path

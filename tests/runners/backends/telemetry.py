@@ -1,0 +1,142 @@
+"""Run a backend's command on pipes, record it as the shim would, and enter the facts as the database would."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from runners.backends.base import Backend, Command, FailureFact, MessageFact, SessionFact, UsageFact
+from tests.fake_models import Usage
+
+Record = dict[str, Any]
+
+
+class Process:
+    """A program on pipes whose output becomes telemetry records."""
+
+    def __init__(self, command: Command, *, env: Mapping[str, str], cwd: Path) -> None:
+        self.records: list[Record] = []
+        self._arrived = threading.Condition()
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command.argv, env={**env}, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._add(kind="started", pid=self._process.pid, start_ticks=time.monotonic_ns(), boot_id="here")
+        streams = {"stdout": self._process.stdout, "stderr": self._process.stderr}
+        self._readers = [threading.Thread(target=self._read, args=item, daemon=True) for item in streams.items()]
+        for reader in self._readers:
+            reader.start()
+        assert self._process.stdin is not None
+        self._process.stdin.write(command.stdin.encode())
+        self._process.stdin.close()
+
+    def send(self, signal_number: signal.Signals, *, as_stop: bool = False) -> None:
+        """Send a signal; `as_stop`: an operator asked for it, which the shim notes first."""
+        if as_stop:
+            self._add(kind="stopping", reason="asked")
+        self._process.send_signal(signal_number)
+
+    def kill(self) -> None:
+        """End it if it still runs: a test that failed may have left it."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def wait_for(self, word: str, timeout_seconds: float = 20) -> None:
+        """Return when a line of output holds `word`."""
+        with self._arrived:
+            seen = self._arrived.wait_for(lambda: any(word in r.get("text", "") for r in self.records), timeout_seconds)
+        if not seen:
+            raise TimeoutError(f"{word!r} was not printed: {self.records[-5:]}")
+
+    def finish(self, timeout_seconds: float = 40) -> list[Record]:
+        """Return the records of the whole run when it has ended."""
+        try:
+            code = self._process.wait(timeout_seconds)
+        finally:
+            self._process.kill()
+        for reader in self._readers:
+            reader.join(10)
+        ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
+        self._add(kind="exit", reason="", rusage={}, duration_seconds=0.0, **ended)
+        return self.records
+
+    def _read(self, name: str, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self._add(kind="line", stream=name, text=line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _add(self, **record: Any) -> None:
+        with self._arrived:
+            self.records.append({"t": time.time(), **record})
+            self._arrived.notify_all()
+
+
+@dataclass
+class Ledger:
+    """What the rows of one session would hold: each key once, in order of arrival."""
+
+    messages: dict[str, MessageFact] = field(default_factory=dict)
+    usage: dict[str, UsageFact] = field(default_factory=dict)
+    sessions: list[SessionFact] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, backend: Backend, records: Iterable[Record]) -> Ledger:
+        """Enter the facts of `records`, the parser's memory going through JSON each time as it does in the database."""
+        for record in records:
+            for fact in backend.read(record, self.state):
+                match fact:
+                    case MessageFact():
+                        self.messages.setdefault(fact.key, fact)
+                    case UsageFact():
+                        self.usage.setdefault(fact.key, fact)
+                    case SessionFact():
+                        self.sessions.append(fact)
+                    case FailureFact():
+                        self.failures.append(fact.reason)
+            # jsonb does not keep the order of keys.
+            self.state = json.loads(json.dumps(self.state, sort_keys=True))
+        return self
+
+    def next_run(self) -> Ledger:
+        """Go on as a resumed session does: of the parser's memory only the totals are handed on."""
+        totals = self.state.get("totals")
+        self.state = {"totals": totals} if totals else {}
+        return self
+
+    @property
+    def tokens(self) -> Usage:
+        return sum((_usage(fact) for fact in self.usage.values()), Usage())
+
+    @property
+    def tokens_by_model(self) -> dict[str, Usage]:
+        models = {fact.model for fact in self.usage.values()}
+        return {m: sum((_usage(f) for f in self.usage.values() if f.model == m), Usage()) for m in models}
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The sum of the costs, or None if an entry's cost is neither known nor settled by a later one."""
+        entries = list(self.usage.values())
+        open_entries = 0
+        for entry in entries:
+            open_entries = 0 if entry.settles else open_entries + (entry.cost_usd is None)
+        return None if open_entries else sum((e.cost_usd for e in entries if e.cost_usd is not None), Decimal(0))
+
+    def said(self) -> list[tuple[str, str, str]]:
+        """The messages as (role, tool, text)."""
+        return [(str(m.role), m.tool_name, m.text) for m in self.messages.values()]
+
+
+def _usage(fact: UsageFact) -> Usage:
+    return Usage(
+        input_tokens=fact.input_tokens,
+        output_tokens=fact.output_tokens,
+        cache_read_tokens=fact.cache_read_tokens,
+        cache_write_tokens=fact.cache_write_tokens,
+    )
