@@ -44,7 +44,10 @@ class PersonalityForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Personality
         exclude: list[str] = ["version"]
-        widgets = {"role_prompt": UnfoldAdminTextareaWidget(attrs={"rows": 14})}
+        widgets = {
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+            "role_prompt": UnfoldAdminTextareaWidget(attrs={"rows": 14}),
+        }
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -49,6 +49,10 @@ def _fact(line: str) -> Size | Output | None:
         case [_, "o", str(text)]:
             return Output(text)
         case [_, "r", str(size)]:
-            columns, _, rows = size.partition("x")
-            return Size(int(columns), int(rows)) if columns.isdigit() and rows.isdigit() else None
+            return _size(size)
     return None
+
+
+def _size(text: str) -> Size | None:
+    columns, _, rows = text.partition("x")
+    return Size(int(columns), int(rows)) if columns.isdecimal() and rows.isdecimal() else None

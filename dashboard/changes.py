@@ -1,16 +1,26 @@
-"""Read what changed, and write it as the messages of docs/live-protocol.md: each once, for all sockets that follow it."""
+"""Read what changed, and write it as the messages of docs/live-protocol.md: each once, for all who follow it."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
 
 from dashboard import figures, stream
-from dashboard.rows import Row, event_row, load_node_rows, load_runner_rows, observed_row, runner_rows, session_row, shown_runners
+from dashboard.rows import (
+    Row,
+    event_row,
+    load_node_rows,
+    load_runner_rows,
+    observed_row,
+    runner_rows,
+    session_row,
+    shown_runners,
+)
 from dashboard.stream import Position
 from outbox.models import Entry
 from runners.models import Runner, Session
@@ -178,7 +188,10 @@ def _runner_ids(entries: Iterable[Entry]) -> set[str]:
 def _ids_by_session(sessions: set[str]) -> set[str]:
     if not sessions:
         return set()
-    return {str(pk) for pk in Runner.objects.filter(session__in=sessions).values_list("pk", flat=True)}
+    return {
+        str(pk)
+        for pk in Runner.objects.filter(session__in=[UUID(key) for key in sessions]).values_list("pk", flat=True)
+    }
 
 
 def _session_rows(condition: Q) -> list[Row]:

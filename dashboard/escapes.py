@@ -1,9 +1,9 @@
 """Take out of terminal output what a terminal in a browser must not obey.
 
 Output is written by programs nobody vouches for, and it is replayed to every viewer, each time from the start. So
-everything that is not plain text, cursor movement, colour or a mode goes: OSC (titles, clipboard, hyperlinks), DCS, APC,
-PM and SOS strings, and the queries that a terminal answers by typing, which would reach the program as input once for
-each viewer. Sequences may be split between two chunks, so the filter keeps its state.
+everything that is not plain text, cursor movement, colour or a mode goes: OSC (titles, clipboard, hyperlinks), DCS,
+APC, PM and SOS strings, and the queries that a terminal answers by typing, which would reach the program as input once
+for each viewer. Sequences may be split between two chunks, so the filter keeps its state.
 """
 
 import re

@@ -39,7 +39,12 @@ class LaunchForm(forms.Form):
     )
     name = forms.CharField(required=False, max_length=80, help_text="Empty: one is made up.")
     grace_seconds = forms.IntegerField(
-        required=False, min_value=0, max_value=3_600, initial=10, label="Grace, in seconds", help_text="From asking it to stop to ending it."
+        required=False,
+        min_value=0,
+        max_value=3_600,
+        initial=10,
+        label="Grace, in seconds",
+        help_text="From asking it to stop to ending it.",
     )
     session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
@@ -59,7 +64,6 @@ class LaunchForm(forms.Form):
         typed = self.cleaned_data
         session = typed["session_id"]
         grace = typed["grace_seconds"]
-        resumed = {"session_id": str(session), "conversation_mode": ConversationMode.RESUME} if session else {}
         return LaunchRequest(
             backend=typed["backend"],
             argv=typed["command"] if typed["backend"] == "command" else [],
@@ -69,12 +73,13 @@ class LaunchForm(forms.Form):
             workspace=typed["workspace"],
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
-            **resumed,
+            session_id=str(session) if session else "",
+            conversation_mode=ConversationMode.RESUME if session else ConversationMode.NEW,
         )
 
     def refuse(self, message: str, field: str | None) -> None:
         """Show a refusal at the field it names, else above the form."""
-        named = {"argv": "command", "session_id": None}.get(field or "", field)
+        named = {"argv": "command", "path": "workspace"}.get(field or "", field)
         self.add_error(named if named in self.fields else None, message)
 
 

@@ -1,8 +1,8 @@
 """The hub: one for each web process. It learns of changes, reads them once, and hands ready JSON to every socket.
 
 It hears of changes from the channel layer (push.py), and looks at the database each second besides, so that what the
-browsers show is true even while the broker is away. Sockets are not channel-layer consumers: Channels makes a thread hop
-for each message and socket, which costs a factor of twelve in deliveries a second.
+browsers show is true even while the broker is away. Sockets are no channel-layer consumers: Channels makes a thread
+hop for each message and socket, which costs a factor of twelve in deliveries a second.
 """
 
 import asyncio
@@ -171,7 +171,8 @@ async def _missed(position: Position | None, since: datetime | None) -> Changes 
     end = await _read(stream.advance)
     if position.epoch != end.epoch or position.sequence > end.sequence:
         return None
-    return await _read(read_missed, position.sequence, since)
+    missed: Changes | None = await _read(read_missed, position.sequence, since)
+    return missed
 
 
 def _put(subscriber: Subscriber, changes: Changes, *, always: bool = False) -> None:

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
@@ -33,9 +33,7 @@ CONTENT_POLICY = "; ".join(
 P = ParamSpec("P")
 
 
-def live_page(
-    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+def live_page(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[..., HttpResponse]:
     """Ask for a sign-in, and note where the stream stands before the page reads any row.
 
     The browser follows the stream from there: it may be told again what the page shows, but misses nothing.
@@ -43,7 +41,7 @@ def live_page(
 
     @functools.wraps(view)
     @login_required
-    def placed(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    def placed(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         request.asked_at = timezone.now()  # type: ignore[attr-defined]
         request.stream_position = stream.position()  # type: ignore[attr-defined]
         response = view(request, *args, **kwargs)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user
 from django.http import HttpRequest
@@ -60,7 +59,8 @@ def parse(event: dict[str, Any]) -> dict[str, Any]:
 
 async def still_signed_in(scope: Scope) -> bool:
     """Return whether the session behind this socket is still that of an active user."""
-    return await database_sync_to_async(_session_holds, thread_sensitive=False)(scope["session"].session_key)
+    holds: bool = await database_sync_to_async(_session_holds, thread_sensitive=False)(scope["session"].session_key)
+    return holds
 
 
 def _session_holds(key: str | None) -> bool:
@@ -73,4 +73,5 @@ def _session_holds(key: str | None) -> bool:
 
 async def may(scope: Scope, permission: str) -> bool:
     """Return whether the socket's user has a permission."""
-    return await sync_to_async(scope["user"].has_perm, thread_sensitive=False)(permission)
+    allowed: bool = await database_sync_to_async(scope["user"].has_perm, thread_sensitive=False)(permission)
+    return allowed

@@ -32,5 +32,7 @@ def epoch() -> str:
 
     Dropping old events changes it too; then clients start from a snapshot once, which is harmless.
     """
-    oldest = Entry.objects.filter(sequence__isnull=False).order_by("sequence").values_list("event_id", flat=True).first()
+    oldest = (
+        Entry.objects.filter(sequence__isnull=False).order_by("sequence").values_list("event_id", flat=True).first()
+    )
     return oldest.hex[:16] if oldest else "empty"

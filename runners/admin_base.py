@@ -48,7 +48,7 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
         return False
 
 
-class LinesField(forms.CharField):
+class LinesField(forms.Field):
     """A list of words or flags, one on each line."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})

@@ -36,8 +36,9 @@ RECORDS = {
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the groups of the sidebar, for unfold."""
     places = [
-        {"title": "Dashboard", "icon": "monitoring", "link": reverse("dashboard:overview")},
-        {"title": "API", "icon": "api", "link": reverse("docs")},
+        # Never the page one is on, though each address begins with theirs.
+        {"title": "Dashboard", "icon": "monitoring", "link": reverse("dashboard:overview"), "active": False},
+        {"title": "API", "icon": "api", "link": reverse("docs"), "active": False},
     ]
     groups = [_group(request, title, entries) for title, entries in RECORDS.items()]
     return [{"items": places}, *(group for group in groups if group["items"])]

@@ -1,6 +1,7 @@
 """Launch a runner."""
 
 import shlex
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -44,7 +45,7 @@ def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResp
         "chosen": form["backend"].value(),
         "has_projects": Project.objects.open().exists(),
         "has_nodes": Node.objects.accepting().exists(),
-        "session": Session.objects.filter(pk=_uuid(str(form["session_id"].value() or ""))).first(),
+        "session": _found(Session.objects.all(), form["session_id"].value()),
     }
     return show(request, "dashboard/launch.html", context, status=status)
 
@@ -53,7 +54,9 @@ def _backend_facts(backend: Backend) -> dict[str, object]:
     """Return what the form must know of a backend: which fields it uses, which flags it takes, where it is found."""
     name = backend.name
     found = [node for node in Node.objects.all() if name in node.programs]
-    version = next((node.programs[name].get("version", "") for node in found if isinstance(node.programs[name], dict)), "")
+    version = next(
+        (node.programs[name].get("version", "") for node in found if isinstance(node.programs[name], dict)), ""
+    )
     return {
         "name": name,
         "label": backend.label,
@@ -69,8 +72,8 @@ def _backend_facts(backend: Backend) -> dict[str, object]:
 def _initial(request: HttpRequest) -> dict[str, object]:
     """Return what the address fills in: fields by name, or everything of a runner to launch again."""
     initial: dict[str, object] = {"backend": all_backends()[0].name, "grace_seconds": 10}
-    again = Runner.objects.select_related("project").filter(pk=_uuid(request.GET.get("again"))).first()
-    session = Session.objects.select_related("project").filter(pk=_uuid(request.GET.get("session"))).first()
+    again = _found(Runner.objects.select_related("project"), request.GET.get("again"))
+    session = _found(Session.objects.select_related("project"), request.GET.get("session"))
     if again is not None:
         initial |= {
             "project": again.project.name,
@@ -87,8 +90,9 @@ def _initial(request: HttpRequest) -> dict[str, object]:
     return initial | initial_launch(request.GET)
 
 
-def _uuid(text: str | None) -> UUID | None:
+def _found(rows: Any, text: object) -> Any:
+    """Return the row whose id is `text`, or None, also when that is no id."""
     try:
-        return UUID(text) if text else None
+        return rows.filter(pk=UUID(str(text))).first()
     except ValueError:
         return None

@@ -149,9 +149,9 @@ class Publisher:
             self.close()
             raise
 
-    def _prepared_channel(self) -> amqp.Channel:
+    def _prepared_channel(self) -> Any:
         try:
-            channel: amqp.Channel = self._connection.channel()
+            channel = self._connection.channel()
             broker.declare(channel, self.exchange)
             channel.confirm_select()
         except (AMQPError, OSError) as error:

@@ -166,9 +166,10 @@ class ProcessRuntime:
     def record_lost(self, run_dir: Path) -> bool:
         """Record the end of an attempt whose shim died without doing so; return whether it was needed.
 
-        What is left of the agent is ended first. False if a shim holds the lock, or the exit is on record.
+        What is left of the agent is ended first. False if a shim holds the lock, the exit is on record, or nothing was
+        started here: then somebody may be about to.
         """
-        if not run_dir.is_dir() or (lock := rundir.take_lock(str(run_dir))) is None:
+        if not rundir.has(str(run_dir), rundir.SHIM) or (lock := rundir.take_lock(str(run_dir))) is None:
             return False
         return _settle(str(run_dir), lock, "")
 

@@ -16,7 +16,7 @@ function single(key) {
   if (key === "?") return toggleHelp();
   if (key === "/") return focusSearch();
   if (key === "t") return toggleTheme();
-  return follow(key) || (key === "l" && goTo("/launch/"));
+  return follow(key) || (key === "l" && document.querySelector("[data-may-launch]") && goTo("/launch/"));
 }
 
 function follow(key) {

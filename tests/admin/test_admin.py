@@ -14,7 +14,7 @@ from django.utils import timezone
 from agents.models import Agent, Personality
 from agents.services import create_agent
 from outbox.models import Entry
-from runners.models import Message, Node, Project, Runner, RunnerMove, UsageEntry
+from runners.models import Message, Node, Project, Runner, RunnerMove, Session, UsageEntry
 from runners.states import CostSource, NodeStatus, ProjectStatus, Role, RunnerStatus
 from tests.callers import make_user
 from tests.runners.factories import make_node, make_project, make_runner
@@ -34,8 +34,17 @@ def staff() -> Client:
 
 def fill() -> Runner:
     runner = make_runner(environment={"API_KEY": "s3cret-value"})
-    Message.objects.create(session_id=runner.session_id, runner=runner, key="a", role=Role.USER, text="hi", at=timezone.now())
-    UsageEntry.objects.create(session_id=runner.session_id, runner=runner, key="a", source=CostSource.UNKNOWN)
+    Message.objects.create(
+        session=Session.objects.get(runners=runner),
+        runner=runner,
+        key="a",
+        role=Role.USER,
+        text="hi",
+        at=timezone.now(),
+    )
+    UsageEntry.objects.create(
+        session=Session.objects.get(runners=runner), runner=runner, key="a", source=CostSource.UNKNOWN
+    )
     RunnerMove.objects.create(runner=runner, generation=1, to_status="starting", actor="user:ada")
     create_agent(personality="cadet", project=runner.project.name, actor="user:ada")
     return runner
@@ -203,3 +212,9 @@ def test_the_sidebar_shows_only_what_its_user_may_see(staff: Client) -> None:
     page = client.get("/admin/").content
     assert b'href="/admin/runners/runner/"' in page
     assert b'href="/admin/auth/user/"' not in page
+
+
+def test_times_are_told_to_the_second(staff: Client) -> None:
+    at = timezone.now().replace(year=2026, month=3, day=4, hour=5, minute=6, second=7)
+    make_runner(created_at=at)
+    assert b"2026-03-04 05:06:07" in staff.get(RUNNERS).content

@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connections
 
 from dashboard.stream import Position, advance
 
@@ -33,7 +34,7 @@ class Socket:
             "headers": headers,
             "subprotocols": [],
         }
-        self._communicator = ApplicationCommunicator(application, scope)
+        self._communicator: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
         self.acknowledges = True
 
     async def open(self) -> bool:
@@ -88,7 +89,9 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket_of(user: User | None, path: str = "/ws/live/", origin: str = "http://localhost") -> AsyncIterator[Socket]:
+async def socket_of(
+    user: User | None, path: str = "/ws/live/", origin: str = "http://localhost"
+) -> AsyncIterator[Socket]:
     """Open a websocket of `user`, and close it afterwards."""
     headers = [(b"origin", origin.encode()), (b"host", b"localhost")]
     if user is not None:
@@ -99,6 +102,8 @@ async def socket_of(user: User | None, path: str = "/ws/live/", origin: str = "h
         yield socket
     finally:
         await socket.close()
+        # The thread of sync_to_async outlives the test, and must not hold on to its database.
+        await sync_to_async(connections.close_all)()
 
 
 def _cookie_of(user: User) -> str:

@@ -92,7 +92,7 @@ async def test_a_session_that_grew_meanwhile_is_caught_up_with_by_time(operator:
     before = timezone.now()
     await pause(runner)
     place = await present_position()
-    await Session.objects.filter(pk=runner.session_id).aupdate(
+    await Session.objects.filter(runners=runner).aupdate(
         last_message_at=before + timedelta(seconds=1), input_tokens=1500, message_count=3
     )
     async with socket_of(operator) as socket:
@@ -197,7 +197,7 @@ async def test_new_messages_of_a_session_are_told_to_its_followers_alone(operato
     async with socket_of(operator) as socket:
         await follow(socket, f"session:{runner.session_id}")
         await heard(socket)
-        await Session.objects.filter(pk=runner.session_id).aupdate(message_count=7)
+        await Session.objects.filter(runners=runner).aupdate(message_count=7)
         sessions = [str(runner.session_id), str(other.session_id)]
         await push.observed({"node": "n", "rows": [], "sessions": sessions})
         message = await socket.read_until(lambda message: message["op"] == "delta" and message.get("sessions"))

@@ -1,4 +1,4 @@
-"""The whole story in a browser, with every process real: sign in, launch, watch it run, see it end, without a reload."""
+"""The whole story in a browser, every process real: sign in, launch, watch it run, see it end, without a reload."""
 
 from collections.abc import Callable
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
-from kombu import Connection, Queue
+from kombu import Connection
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
@@ -152,7 +152,7 @@ def test_valkey_wants_its_password_and_keeps_what_it_was_given(valkey: Valkey) -
 
 
 def test_celerys_transport_and_the_channel_layer_take_valkeys_address(valkey: Valkey) -> None:
-    with Connection(valkey.url) as broker, broker.SimpleQueue(Queue("q", routing_key="q")) as queue:
+    with Connection(valkey.url) as broker, broker.SimpleQueue("q") as queue:
         queue.put({"n": 1})
         assert queue.get(timeout=5).payload == {"n": 1}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from runners.models import Message, Node, Project, ResourceQuota, Runner, UsageEntry
+from runners.models import Message, Node, Project, ResourceQuota, Runner, Session, UsageEntry
 from runners.states import CostSource, NodeStatus, ProjectStatus, Role, RunnerStatus
 from tests.callers import operator, reader
 from tests.runners.factories import make_node, make_project, make_runner
@@ -21,7 +21,7 @@ V1 = "/api/v1"
 def say(runner: Runner, count: int, **fields: Any) -> list[Message]:
     return [
         Message.objects.create(
-            session_id=runner.session_id,
+            session=Session.objects.get(runners=runner),
             runner=runner,
             key=f"key-{number}",
             **{"role": Role.ASSISTANT, "text": f"line {number}", "at": timezone.now(), **fields},
@@ -106,7 +106,12 @@ def test_messages_are_read_on_from_the_last_one_that_was_read() -> None:
     last = second["next_after"]
     assert client.get(address, {"after": last}).json() == {"next": None, "next_after": last, "results": []}
     Message.objects.create(
-        session_id=runner.session_id, runner=runner, key="new", role=Role.USER, text="more", at=timezone.now()
+        session=Session.objects.get(runners=runner),
+        runner=runner,
+        key="new",
+        role=Role.USER,
+        text="more",
+        at=timezone.now(),
     )
     assert [row["text"] for row in client.get(address, {"after": last}).json()["results"]] == ["more"]
     assert [row["text"] for row in client.get(address, {"role": "user"}).json()["results"]] == ["more"]
@@ -170,7 +175,9 @@ def test_a_silent_node_comes_out_of_draining_as_offline() -> None:
 def test_the_ledger_is_listed_and_narrowed(django_assert_num_queries: Any) -> None:
     one, two = make_runner(), make_runner()
     for number, runner in enumerate((one, two, two)):
-        UsageEntry.objects.create(session_id=runner.session_id, runner=runner, key=str(number), source=CostSource.UNKNOWN)
+        UsageEntry.objects.create(
+            session=Session.objects.get(runners=runner), runner=runner, key=str(number), source=CostSource.UNKNOWN
+        )
     client = reader()
     with django_assert_num_queries(4):
         assert client.get(f"{V1}/usage/").json()["count"] == 3

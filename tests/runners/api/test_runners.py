@@ -20,7 +20,9 @@ RUNNERS = "/api/v1/runners/"
 
 def use(runner: Runner, **fields: Any) -> UsageEntry:
     defaults = {"key": str(uuid.uuid4()), "input_tokens": 10, "output_tokens": 5, "source": CostSource.UNKNOWN}
-    return UsageEntry.objects.create(session_id=runner.session_id, runner=runner, **{**defaults, **fields})
+    return UsageEntry.objects.create(
+        session=Session.objects.get(runners=runner), runner=runner, **{**defaults, **fields}
+    )
 
 
 def test_a_launch_answers_201_with_the_runner_and_its_address() -> None:

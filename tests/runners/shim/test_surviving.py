@@ -190,6 +190,14 @@ def test_a_living_attempt_is_not_recorded_as_lost(attempt: Attempt) -> None:
     assert attempt.agent_is_alive
 
 
+def test_a_directory_that_is_only_being_prepared_is_not_lost(attempt: Attempt) -> None:
+    rundir.create(str(attempt.directory))
+
+    assert not attempt.runtime.record_lost(attempt.directory)
+
+    assert attempt.start(["true"]).exit()["reason"] == "exited"
+
+
 def test_an_exit_that_was_told_but_not_recorded_is_kept(attempt: Attempt) -> None:
     record = attempt.shell("exit 3").exit()
     (attempt.directory / "exit.json").unlink()

@@ -1,0 +1,115 @@
+"""The real Claude Code CLI, launched by the API through every real process, with a fake model provider at its end."""
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+
+from runners.models import Runner, Session
+from stratavore_site.models import AccessToken
+from tests.fake_models.answers import Answer, Refusal, ToolCall, Usage
+from tests.fake_models.fixture import model_server
+from tests.fake_models.server import ModelServer
+from tests.runners.factories import make_project
+from tests.stack import Stack
+
+__all__ = ["model_server"]
+
+FIRST = Usage(input_tokens=120, output_tokens=34, cache_read_tokens=500, cache_write_tokens=60)
+SECOND = Usage(input_tokens=40, output_tokens=12, cache_read_tokens=600)
+
+
+@pytest.fixture
+def claude_stack(
+    make_stack: Callable[..., Stack], claude_code_path: str, model_server: ModelServer, tmp_path: Path
+) -> Stack:
+    """A whole Stratavore whose node has Claude Code, which knows no other provider than the fake one."""
+    home = tmp_path / "home"
+    home.mkdir()
+    stack = make_stack(
+        PATH=f"{Path(claude_code_path).parent}:{os.environ['PATH']}",
+        HOME=str(home),
+        ANTHROPIC_BASE_URL=model_server.url,
+        ANTHROPIC_API_KEY="not-a-key",
+        CLAUDE_CODE_MAX_RETRIES="0",
+    )
+    stack.start_runners()
+    stack.start("web")
+    return stack
+
+
+def signed_in(stack: Stack) -> httpx.Client:
+    user = User.objects.create_user("ada", is_superuser=True)
+    _, token = AccessToken.objects.create(user=user, name="tests")
+    return httpx.Client(base_url=f"{stack.url}/api/v1", headers={"Authorization": f"Token {token}"})
+
+
+def launch(api: httpx.Client, project: str, prompt: str) -> Runner:
+    answer = api.post(
+        "/runners/",
+        json={
+            "project": project,
+            "backend": "claude_code",
+            "prompt": prompt,
+            "model": "claude-sonnet-4-5",
+            "flags": ["--allowedTools=Bash"],
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    return Runner.objects.get(pk=answer.json()["id"])
+
+
+@pytest.mark.claude
+def test_a_launch_by_the_api_ends_with_messages_tokens_cost_and_a_changed_file(
+) -> None:
+    model_server.script(
+        Answer("I shall write the file.", ToolCall("Bash", {"command": "echo made by bash > made.txt"}), usage=FIRST),
+        Answer("The file is written.", usage=SECOND),
+    )
+    project = make_project()
+    with signed_in(claude_stack) as api:
+        runner = launch(api, project.name, "Write made.txt")
+        claude_stack.wait_for(runner, "terminated", "failed")
+        told = api.get(f"/runners/{runner.pk}/").json()
+        session = api.get(f"/sessions/{told['session_id']}/").json()
+        messages = api.get(f"/sessions/{told['session_id']}/messages/").json()["results"]
+
+    assert (told["status"], told["reason"], told["exit_code"]) == ("terminated", "exited", 0)
+    assert (Path(project.path) / "made.txt").read_text() == "made by bash\n"
+    assert [(message["role"], message["tool_name"]) for message in messages] == [
+        ("user", ""),
+        ("assistant", ""),
+        ("assistant", "Bash"),
+        ("tool", "Bash"),
+        ("assistant", ""),
+    ]
+    assert messages[0]["text"] == "Write made.txt"
+    assert messages[-1]["text"] == "The file is written."
+    kept = Session.objects.get(pk=told["session_id"])
+    reported = model_server.usage_total
+    assert (kept.input_tokens, kept.output_tokens) == (reported.input_tokens, reported.output_tokens)
+    assert (kept.cache_read_tokens, kept.cache_write_tokens) == (
+        reported.cache_read_tokens,
+        reported.cache_write_tokens,
+    )
+    assert kept.cost_source == "reported"
+    assert kept.cost_usd is not None
+    assert kept.cost_usd > Decimal(0)
+    assert session["usage"]["cost_source"] == "reported"
+    assert kept.external_id
+
+
+@pytest.mark.claude
+def test_a_refused_key_ends_the_runner_as_failed_with_what_the_program_said(
+    claude_stack: Stack, model_server: ModelServer
+) -> None:
+    model_server.script(*[Refusal(401)] * 20)
+    with signed_in(claude_stack) as api:
+        runner = launch(api, make_project().name, "Hello")
+        runner = claude_stack.wait_for(runner, "terminated", "failed")
+    assert runner.status == "failed"
+    assert runner.reason not in {"", "exit code 1"}
