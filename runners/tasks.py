@@ -2,12 +2,16 @@
 
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
+from runners.runtimes.shim_client import ShimGone
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task
@@ -28,15 +32,22 @@ def stop_runner(runner_id: str, generation: int, grace_seconds: int) -> None:
 @shared_task
 def pause_runner(runner_id: str, generation: int) -> None:
     """Suspend the processes of one attempt."""
-    runner = Runner.objects.get(pk=runner_id)
-    get_runtime(runner.runtime).pause(run_directory(runner.pk, generation))
+    _steer(runner_id, generation, "pause")
 
 
 @shared_task
 def resume_runner(runner_id: str, generation: int) -> None:
     """Let the processes of one attempt go on."""
+    _steer(runner_id, generation, "resume")
+
+
+def _steer(runner_id: str, generation: int, verb: str) -> None:
     runner = Runner.objects.get(pk=runner_id)
-    get_runtime(runner.runtime).resume(run_directory(runner.pk, generation))
+    try:
+        getattr(get_runtime(runner.runtime), verb)(run_directory(runner.pk, generation))
+    except ShimGone:
+        # It ended meanwhile, and that is reported by itself.
+        log.info("nothing_to_steer", runner_id=runner_id, generation=generation, verb=verb)
 
 
 @shared_task

@@ -26,7 +26,7 @@ CELERY = [sys.executable, "-m", "celery", "-A", "stratavore_site", "--quiet"]
 WORKER = [*CELERY, "worker", "--pool=threads", "--concurrency=4", "--without-gossip", "--without-mingle"]
 
 
-def wait_until(true: Callable[[], Found], what: str, seconds: float = DEADLINE_SECONDS) -> Found:
+def wait_until(true: Callable[[], Found | None], what: str, seconds: float = DEADLINE_SECONDS) -> Found:
     """Return what `true` returns as soon as that is true; fail with `what` at the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
@@ -78,14 +78,17 @@ class Stack:
                 self.commands[name], cwd=PROJECT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         for name in names:
-            if check := {"node agent": self.node_is_online, "web": self.web_answers}.get(name):
-                try:
-                    wait_until(
-                        lambda name=name, check=check: check() or not self.is_alive(name), f"the {name} is ready"
-                    )  # type: ignore[misc]
-                    assert self.is_alive(name), f"the {name} ended"
-                except AssertionError as failure:
-                    raise AssertionError(f"{failure}\n{self.log(name)}") from None
+            self._wait_until_ready(name)
+
+    def _wait_until_ready(self, name: str) -> None:
+        check = {"node agent": self.node_is_online, "web": self.web_answers}.get(name)
+        if check is None:
+            return
+        try:
+            wait_until(lambda: check() or not self.is_alive(name), f"the {name} is ready")
+            assert self.is_alive(name), f"the {name} ended"
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{self.log(name)}") from None
 
     def start_runners(self) -> None:
         """Start what launching needs: everything but the web."""

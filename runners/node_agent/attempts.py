@@ -11,6 +11,8 @@ from uuid import UUID
 from runners.services.ingest import Batch
 
 _NAME = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,9})")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE_ESCAPE = re.compile(rb"\\u(0000|d[89a-f])|\x00", re.IGNORECASE)
 #: Read at once: a batch is one transaction, and one attempt must not keep the others waiting.
 BATCH_BYTES = 1 << 20
 #: Written when the last record is in the database: the attempt is not read again after a restart.
@@ -68,7 +70,22 @@ def parse(line: bytes) -> dict[str, Any]:
         record = json.loads(line)
     except ValueError:
         record = None
-    return record if isinstance(record, dict) else {"kind": "garbled", "raw": line.decode(errors="replace")}
+    if not isinstance(record, dict):
+        record = {"kind": "garbled", "raw": line.decode(errors="replace")}
+    # Agents print anything. The escapes are looked for first: few lines have one, and the walk costs more than parsing.
+    return {name: storable(value) for name, value in record.items()} if _UNSTORABLE_ESCAPE.search(line) else record
+
+
+def storable(value: Any) -> Any:
+    """Return `value` with what PostgreSQL's text cannot hold (NUL, lone surrogates) replaced."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        case dict():
+            return {storable(name): storable(inner) for name, inner in value.items()}
+        case list():
+            return [storable(inner) for inner in value]
+    return value
 
 
 def attempt_at(directory: Path) -> Attempt | None:

@@ -1,5 +1,7 @@
 """Where a runner may run: the project's quota and a node's free slot, neither of which can be raced past."""
 
+from typing import Any
+
 from runners.exceptions import NoNodeAvailable, QuotaExceeded
 from runners.models import Node, Project, ResourceQuota, Runner
 from runners.sql import lock_for_transaction
@@ -42,10 +44,10 @@ def take_slot() -> Node:
 
 
 def _why_no_node() -> str:
-    nodes = list(Node.objects.with_occupied().values_list("name", "status", "occupied", "slots"))
+    nodes: list[Any] = list(Node.objects.with_occupied())
     if not nodes:
         return "No node has registered yet: start a node agent (`manage.py nodeagent`)."
     states = ", ".join(
-        f"{name} is {status} with {occupied} of {slots} slots taken" for name, status, occupied, slots in nodes
+        f"{node.name} is {node.status} with {node.occupied} of {node.slots} slots taken" for node in nodes
     )
     return f"No node has a free slot: {states}."

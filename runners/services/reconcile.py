@@ -88,7 +88,9 @@ def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collecti
     for runner in Runner.objects.filter(node__name=node_name, status__in=LIVE):
         attempt = (runner.pk, runner.generation)
         if attempt not in kept:
-            changed += _under_lock(runner, report_lost)
+            # One that is asked to end may not have begun: its stop task sees to it that it never does, and says so.
+            if runner.status != RunnerStatus.STOPPING:
+                changed += _under_lock(runner, report_lost)
         elif attempt in alive and runner.status == RunnerStatus.UNKNOWN:
             changed += _under_lock(runner, partial(report_alive, paused=alive[attempt]))
     return changed

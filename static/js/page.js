@@ -31,6 +31,13 @@ function openTab(event) {
   for (const talk of document.querySelectorAll("live-talk")) talk.connectedCallback();
 }
 
+// A panel that asks after the sign-in has run out is answered with the sign-in page: go there, whole.
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  if (!new URL(event.detail.xhr.responseURL).pathname.startsWith("/login/")) return;
+  event.detail.shouldSwap = false;
+  location.reload();
+});
+
 if (document.querySelector("terminal-view")) import("./terminal-view.js");
 if (document.querySelector("launch-form")) import("./launch-form.js");
 

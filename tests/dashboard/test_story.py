@@ -12,15 +12,14 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
+PASSWORD = "correct horse battery"
 SCRIPT = "bash -c 'echo hello from the agent; read -r word; echo got $word; sleep 1'"
 
 
 def sign_in(page: Page, user: User) -> None:
-    user.set_password("correct horse battery")
-    user.save()
     page.goto("/")
     page.fill("[name=username]", user.username)
-    page.fill("[name=password]", "correct horse battery")
+    page.fill("[name=password]", PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
@@ -47,6 +46,8 @@ def test_a_runner_is_launched_watched_and_seen_to_end_without_a_reload(
 ) -> None:
     stack.start("web")
     project = make_project()
+    operator.set_password(PASSWORD)
+    operator.save()
     watcher = open_page(stack, operator)
     watcher.goto("/")
     expect(watcher.locator("live-state")).to_have_attribute("data-state", "live")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kombu import Connection
@@ -44,7 +45,7 @@ def received(url: str, queue: str) -> dict[str, list[str]]:
     """Take everything from a queue: {runner id: event types in the order they arrived}, repeats included."""
     arrived: dict[str, list[str]] = {}
     with Connection(url, connect_timeout=5) as connection:
-        channel = connection.channel()
+        channel: Any = connection.channel()  # py-amqp's own, which the types of kombu do not know
         while message := channel.basic_get(queue, no_ack=True):
             event = json.loads(message.body)
             arrived.setdefault(event["data"]["runner_id"], []).append(event["type"])

@@ -65,6 +65,7 @@ def launch(api: httpx.Client, project: str, prompt: str) -> Runner:
 
 @pytest.mark.claude
 def test_a_launch_by_the_api_ends_with_messages_tokens_cost_and_a_changed_file(
+    claude_stack: Stack, model_server: ModelServer
 ) -> None:
     model_server.script(
         Answer("I shall write the file.", ToolCall("Bash", {"command": "echo made by bash > made.txt"}), usage=FIRST),
@@ -107,7 +108,7 @@ def test_a_launch_by_the_api_ends_with_messages_tokens_cost_and_a_changed_file(
 def test_a_refused_key_ends_the_runner_as_failed_with_what_the_program_said(
     claude_stack: Stack, model_server: ModelServer
 ) -> None:
-    model_server.script(*[Refusal(401)] * 20)
+    model_server.script(*[Refusal(status=401)] * 20)
     with signed_in(claude_stack) as api:
         runner = launch(api, make_project().name, "Hello")
         runner = claude_stack.wait_for(runner, "terminated", "failed")

@@ -22,8 +22,8 @@ def launch(project: Project, request: LaunchRequest = SLEEP) -> Runner:
     return launch_runner(project.name, request, actor="user:ada")
 
 
-def shell(script: str, **fields: object) -> LaunchRequest:
-    return replace(SLEEP, argv=["bash", "-c", script], **fields)
+def shell(script: str) -> LaunchRequest:
+    return replace(SLEEP, argv=["bash", "-c", script])
 
 
 def test_a_command_runs_and_its_end_is_known(stack: Stack) -> None:

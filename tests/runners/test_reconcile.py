@@ -64,6 +64,12 @@ def test_a_runner_of_which_its_node_has_no_record_is_failed_as_lost() -> None:
     assert status_of(ending) == S.RUNNING
 
 
+def test_a_stopping_runner_that_may_never_have_started_is_left_to_its_stop_task() -> None:
+    runner = make_runner(status=S.STOPPING)
+    assert reconcile_node(runner.node.name, alive={}, kept=set()) == 0  # type: ignore[union-attr]
+    assert status_of(runner) == S.STOPPING
+
+
 def test_a_starting_runner_without_a_process_is_sent_again_and_not_at_every_round() -> None:
     late = make_runner(status=S.STARTING, status_changed_at=timezone.now() - LONG_AGO)
     make_runner(status=S.STARTING)
