@@ -42,7 +42,7 @@ def present_attempt(runner_id: UUID) -> Attempt | None:
     )
 
 
-async def read_output(attempt: Attempt, offset: int, *, limit: float = READ_TIMEOUT_SECONDS) -> Reply:
+async def read_output(attempt: Attempt, offset: int, *, limit: float) -> Reply:
     """Return the recording from `offset` on: {"offset", "next", "data", "eof"}. Raises NodeUnreachable."""
     question = {"type": "terminal.read", "run": attempt.run, "offset": offset, "limit": READ_BYTES}
     return _checked(attempt, await ask(attempt.node, question, timeout=limit))

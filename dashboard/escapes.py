@@ -65,24 +65,27 @@ class EscapeFilter:
         elif " " <= char <= "/":
             self._held += char
             return self._give_up_if_long()
-        else:
+        elif "0" <= char <= "~":
             # ESC Z asks who the terminal is.
             return self._release(char) if char not in "Z\\" else self._drop()
+        else:
+            return self._interrupted(char)
         return ""
 
     def _sequence(self, char: str) -> str:
         if "@" <= char <= "~":
             return self._drop() if self._refused(char) else self._release(char)
-        if char in (CAN, SUB):
-            return self._drop()
-        if char == ESC:
-            self._state, self._held = "escape", ESC
-            return ""
         if " " <= char <= "?":
             self._held += char
             return self._give_up_if_long()
-        # A terminal obeys a control character in mid-sequence and goes on.
-        return char if char < " " else ""
+        return self._interrupted(char)
+
+    def _interrupted(self, char: str) -> str:
+        """Take what belongs into no sequence: most control characters are obeyed in its midst, the rest ends it."""
+        if char < " " and char not in (ESC, CAN, SUB):
+            return char
+        self._drop()
+        return self._plain(char) if char == ESC or "\x80" <= char <= "\x9f" else ""
 
     def _string(self, char: str) -> str:
         if char in (BEL, _C1_ST, CAN, SUB):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 
-from dashboard.attempts import TAIL, Attempt, present_attempt, read_output, resize, send_input
+from dashboard.attempts import READ_TIMEOUT_SECONDS, TAIL, Attempt, present_attempt, read_output, resize, send_input
 from dashboard.cast import CastReader, Output, Size
 from dashboard.escapes import EscapeFilter
 from dashboard.sockets import (
@@ -111,7 +111,7 @@ class Viewer:
         failures = 0
         while True:
             try:
-                reply = await read_output(self.attempt, self.offset)
+                reply = await read_output(self.attempt, self.offset, limit=READ_TIMEOUT_SECONDS)
             except NodeUnreachable as error:
                 await send_json(self.send, op="trouble", error=error.message)
                 await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])

@@ -40,13 +40,17 @@ class PathNotAllowed(LaunchRefused):
     code = "path_not_allowed"
 
 
-class QuotaExceeded(LaunchRefused):
+class NoPlace(LaunchRefused):
+    """There is no place now; there may be one later, so a launch may wait for it."""
+
+
+class QuotaExceeded(NoPlace):
     """The project has as many runners as its quota allows; `used` and `limit` are given."""
 
     code = "quota_exceeded"
 
 
-class NoNodeAvailable(LaunchRefused):
+class NoNodeAvailable(NoPlace):
     """No online node has a free slot."""
 
     code = "no_node_available"

@@ -52,6 +52,21 @@ class ProjectStatus(TextChoices):
     ARCHIVED = "archived", "Archived"
 
 
+class RestartPolicy(TextChoices):
+    """When an ended runner is started again, by itself. One that was asked to stop never is."""
+
+    NEVER = "never", "Never"
+    ON_FAILURE = "on_failure", "On failure"
+    ALWAYS = "always", "Always"
+
+
+class OnLimit(TextChoices):
+    """What a launch does when the quota or the nodes are full."""
+
+    REFUSE = "refuse", "Refuse"
+    WAIT = "wait", "Wait in the queue"
+
+
 class ConversationMode(TextChoices):
     NEW = "new", "New"
     CONTINUE = "continue", "Continue"

@@ -8,6 +8,7 @@ from celery import shared_task
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone
+from runners.services import queue
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
 
@@ -48,6 +49,12 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
     except ShimGone:
         # It ended meanwhile, and that is reported by itself.
         log.info("nothing_to_steer", runner_id=runner_id, generation=generation, verb=verb)
+
+
+@shared_task
+def start_waiting() -> None:
+    """Give free places to those that wait: ended runners whose restart is due, and the queue."""
+    queue.start_waiting()
 
 
 @shared_task

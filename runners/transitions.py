@@ -6,10 +6,14 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from outbox.services import enqueue
 from runners import events
 from runners.exceptions import MoveRefused
-from runners.models import Runner, RunnerMove
+from runners.models import Attempt, Runner, RunnerMove
 from runners.states import TERMINAL, RunnerStatus, sources
+
+START_WAITING_TASK = "runners.tasks.start_waiting"
+CONTROL_QUEUE = "stratavore.control"
 
 
 @transaction.atomic
@@ -21,12 +25,14 @@ def move(
     actor: str,
     reason: str = "",
     allowed: frozenset[RunnerStatus] | None = None,
+    next_generation: int | None = None,
     **changes: Any,
 ) -> Runner:
     """Move one attempt of a runner to `to`, and return it; raise MoveRefused if that is not legal now.
 
     Status, history row and event commit together or not at all. `changes` are other columns written with the status;
-    `allowed` narrows the states to come from. The runner's row is locked until the transaction ends.
+    `allowed` narrows the states to come from; `next_generation` begins a new attempt. The runner's row is locked until
+    the transaction ends.
     """
     runner = (
         Runner.objects.select_for_update(of=("self",)).select_related("project", "node").filter(pk=runner_id).first()
@@ -42,7 +48,7 @@ def move(
         )
     if start not in (sources(to) if allowed is None else sources(to) & allowed):
         raise MoveRefused(f"{runner.name} is {start.value}: it cannot become {to.value}.", status=start.value)
-    _write(runner, to, reason=reason, **changes)
+    _write(runner, to, reason=reason, **changes, generation=next_generation or generation)
     record_arrival(runner, start.value, actor=actor)
     return runner
 
@@ -58,13 +64,32 @@ def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
         reason=runner.reason,
         at=runner.status_changed_at,
     )
+    _record_attempt(runner)
     events.runner_moved(runner, start, actor=actor)
+    if runner.status in TERMINAL and Runner.objects.filter(status=RunnerStatus.QUEUED).exists():
+        start_waiting_soon()
+
+
+def start_waiting_soon() -> None:
+    """Have the queue looked at as soon as this transaction has committed."""
+    enqueue(START_WAITING_TASK, args=[], queue=CONTROL_QUEUE, aggregate="runners.queue")
+
+
+def _record_attempt(runner: Runner) -> None:
+    """Keep the attempt's own record in step. A queued runner has none yet."""
+    if runner.status == RunnerStatus.QUEUED:
+        return
+    facts = ("node_id", "session_id", "started_at", "ended_at", "status", "exit_code", "exit_signal", "reason")
+    Attempt.objects.update_or_create(
+        runner=runner, generation=runner.generation, defaults={fact: getattr(runner, fact) for fact in facts}
+    )
 
 
 def _write(runner: Runner, to: RunnerStatus, *, reason: str, **changes: Any) -> None:
     now = timezone.now()
     changes |= {"status": to, "status_changed_at": now, "reason": reason[:200]}
     changes.setdefault("ended_at", now if to in TERMINAL else None)
+    changes.setdefault("restart_at", None)
     for name, value in changes.items():
         setattr(runner, name, value)
     runner.save(update_fields=list(changes))

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from runners.exceptions import InvalidRequest
-from runners.states import ConversationMode, Role
+from runners.states import ConversationMode, OnLimit, RestartPolicy, Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,12 @@ class LaunchRequest:
     session_id: str = ""
     grace_seconds: int = 10
     name: str = ""
+    #: refuse: a full quota or fleet refuses the launch; wait: the runner is queued.
+    on_limit: str = OnLimit.REFUSE
+    priority: int = 0
+    restart_policy: str = RestartPolicy.NEVER
+    #: Restarts within the restart window, after which the runner stays ended.
+    max_restarts: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)

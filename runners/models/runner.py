@@ -12,7 +12,7 @@ from runners.models.node import Node
 from runners.models.project import Project
 from runners.models.session import Session
 from runners.querysets import RunnerQuerySet
-from runners.states import TERMINAL, ConversationMode, RunnerStatus
+from runners.states import TERMINAL, ConversationMode, RestartPolicy, RunnerStatus
 
 
 class Runner(models.Model):
@@ -37,6 +37,9 @@ class Runner(models.Model):
     workspace = models.CharField(max_length=1024, help_text="Absolute working directory.")
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
+    priority = models.SmallIntegerField(default=0, help_text="Of two that wait, the higher one starts first.")
+    restart_policy = models.CharField(max_length=10, choices=RestartPolicy, default=RestartPolicy.NEVER)
+    max_restarts = models.PositiveSmallIntegerField(default=3, help_text="Within RESTART_WINDOW; then it stays ended.")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -51,6 +54,7 @@ class Runner(models.Model):
     exit_code = models.SmallIntegerField(null=True, blank=True)
     exit_signal = models.SmallIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=200, blank=True, help_text="Why it ended, or why it is where it is.")
+    restart_at = models.DateTimeField(null=True, blank=True, help_text="When it is started again; ended runners only.")
 
     # A process is known by boot, pid and start time together; a pid alone is never trusted.
     boot_id = models.CharField(max_length=36, blank=True)
@@ -72,10 +76,21 @@ class Runner(models.Model):
                 name="runner_node_unless_queued",
                 condition=Q(node__isnull=False) | Q(status__in=[RunnerStatus.QUEUED, RunnerStatus.TERMINATED]),
             ),
+            models.CheckConstraint(
+                name="runner_restart_at_only_when_ended",
+                condition=Q(restart_at__isnull=True) | Q(status__in=sorted(TERMINAL)),
+            ),
+            models.CheckConstraint(
+                name="runner_restart_policy_known", condition=Q(restart_policy__in=RestartPolicy.values)
+            ),
         ]
         indexes = [
             models.Index(name="runner_open", fields=["project", "status"], condition=~Q(status__in=sorted(TERMINAL))),
             models.Index(name="runner_newest", fields=["-created_at"]),
+            models.Index(
+                name="runner_queued", fields=["-priority", "created_at"], condition=Q(status=RunnerStatus.QUEUED)
+            ),
+            models.Index(name="runner_restart_due", fields=["restart_at"], condition=Q(restart_at__isnull=False)),
             models.Index(name="runner_by_status", fields=["status", "-created_at"]),
         ]
 
@@ -90,6 +105,29 @@ class Runner(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+
+class Attempt(models.Model):
+    """One life of a runner, from its start to its end. A restart makes the next one: generation + 1."""
+
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="attempts")
+    generation = models.PositiveIntegerField()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+", null=True)
+    session = models.ForeignKey(Session, on_delete=models.SET_NULL, related_name="+", null=True)
+    placed_at = models.DateTimeField(default=timezone.now, help_text="When it was given a slot.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    status = models.CharField(max_length=12, choices=RunnerStatus)
+    exit_code = models.SmallIntegerField(null=True, blank=True)
+    exit_signal = models.SmallIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["generation"]
+        constraints = [models.UniqueConstraint(name="attempt_once", fields=["runner", "generation"])]
+
+    def __str__(self) -> str:
+        return f"attempt {self.generation}: {self.status}"
 
 
 class RunnerMove(models.Model):

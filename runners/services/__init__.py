@@ -2,6 +2,7 @@
 
 from runners.services.launch import launch_runner
 from runners.services.projects import archive_project, create_project, set_quota
+from runners.services.restart import restart_runner
 from runners.services.steer import pause_runner, resume_runner, stop_runner
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "create_project",
     "launch_runner",
     "pause_runner",
+    "restart_runner",
     "resume_runner",
     "set_quota",
     "stop_runner",

@@ -4,42 +4,57 @@ import uuid
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from outbox.services import enqueue
 from runners import events
 from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
-from runners.exceptions import InvalidRequest, ProgramNotFound, ProjectNotActive
+from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
 from runners.models import Message, Node, Observation, Project, Runner, Session
 from runners.services.paths import workspace_within
-from runners.services.places import take_quota, take_slot
+from runners.services.places import take_place
 from runners.shim.identity import boot_id
-from runners.states import ConversationMode, ProjectStatus, Role, RunnerStatus
-from runners.transitions import record_arrival
+from runners.states import ConversationMode, OnLimit, ProjectStatus, Role, RunnerStatus
+from runners.transitions import record_arrival, start_waiting_soon
 
 START_TASK = "runners.tasks.start_runner"
 
 
 @transaction.atomic
 def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
-    """Launch a runner in a project and return it, `starting`. Raises LaunchRefused, and then nothing was written.
+    """Launch a runner in a project and return it. Raises LaunchRefused, and then nothing was written.
 
+    It is `starting`; or `queued`, where quota or nodes are full and the request's on_limit is to wait.
     `actor` is who asked, for the history: user:<name>, token:<name> or system:<part>.
     """
     project = _open_project(project_name)
     backend = get_backend(request.backend)
     backend.check(request)
     workspace = workspace_within(project.path, request.workspace)
-    take_quota(project)
-    node = take_slot()
-    _check_program(backend, request, node)
+    node = _place(project, request)
+    if node is not None:
+        check_program(backend, request, node)
     session = _session(project, request)
     runner = _insert(project, node, session, request, workspace=workspace, user=user)
     record_arrival(runner, "", actor=actor)
     events.session_opened(session, runner, resumed=request.conversation_mode != ConversationMode.NEW)
-    send_start(runner)
+    if node is not None:
+        send_start(runner)
+    else:
+        # A place may have become free between the look and the commit, and whoever freed it saw nobody waiting.
+        start_waiting_soon()
     return runner
+
+
+def _place(project: Project, request: LaunchRequest) -> Node | None:
+    try:
+        return take_place(project)
+    except NoPlace:
+        if request.on_limit != OnLimit.WAIT:
+            raise
+        return None
 
 
 def send_start(runner: Runner) -> None:
@@ -57,7 +72,7 @@ def _open_project(name: str) -> Project:
     return project
 
 
-def _check_program(backend: Backend, request: LaunchRequest, node: Node) -> None:
+def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node) -> None:
     """Raise ProgramNotFound if the node is known not to have the program."""
     if backend.program and backend.name not in node.programs:
         raise ProgramNotFound(
@@ -88,7 +103,7 @@ def _title(request: LaunchRequest) -> str:
 
 
 def _insert(
-    project: Project, node: Node, session: Session, request: LaunchRequest, *, workspace: str, user: Any
+    project: Project, node: Node | None, session: Session, request: LaunchRequest, *, workspace: str, user: Any
 ) -> Runner:
     runner_id = uuid.uuid4()
     runner = Runner.objects.create(
@@ -106,27 +121,35 @@ def _insert(
         workspace=workspace,
         conversation_mode=request.conversation_mode,
         grace_seconds=request.grace_seconds,
+        priority=request.priority,
+        restart_policy=request.restart_policy,
+        max_restarts=request.max_restarts,
         requested_by=user,
-        status=RunnerStatus.STARTING,
+        status=RunnerStatus.QUEUED if node is None else RunnerStatus.STARTING,
     )
-    Observation.objects.create(runner=runner, generation=1, parser_state=_carried_state(session, runner))
+    Observation.objects.create(runner=runner, generation=1, parser_state=carried_state(session, runner))
     Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())
-    if request.prompt.strip():
-        Message.objects.create(
-            session=session,
-            runner=runner,
-            key=f"prompt:{runner.pk}:1",
-            role=Role.USER,
-            text=request.prompt,
-            at=runner.created_at,
-        )
-        Session.objects.filter(pk=session.pk).update(
-            message_count=session.message_count + 1, last_message_at=runner.created_at
-        )
+    enter_prompt(runner)
     return runner
 
 
-def _carried_state(session: Session, runner: Runner) -> dict[str, Any]:
+def enter_prompt(runner: Runner) -> None:
+    """Enter what this attempt is asked to do as a message of its session."""
+    if runner.session is None or not runner.prompt.strip():
+        return
+    now = timezone.now()
+    Message.objects.create(
+        session=runner.session,
+        runner=runner,
+        key=f"prompt:{runner.pk}:{runner.generation}",
+        role=Role.USER,
+        text=runner.prompt,
+        at=now,
+    )
+    Session.objects.filter(pk=runner.session_id).update(message_count=F("message_count") + 1, last_message_at=now)
+
+
+def carried_state(session: Session, runner: Runner) -> dict[str, Any]:
     """Return what the parser of a resumed conversation must know: the running totals its program goes on from."""
     last = (
         Observation.objects.filter(runner__session=session)

@@ -8,7 +8,8 @@ from typing import Any
 from django.utils import timezone
 
 from runners.models import Runner, Session
-from runners.states import LIVE, RunnerStatus, sources
+from runners.services.restart import plan_restart
+from runners.states import RunnerStatus, sources
 from runners.transitions import move
 
 ACTOR = "system:node"
@@ -46,16 +47,22 @@ def _started(runner: Runner, record: Mapping[str, Any]) -> None:
 
 def _ended(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
     to, reason = verdict(runner.status, runner.reason, record, parser_state)
-    moved = _move_if_legal(
+    _end(
         runner,
         to,
-        reason=reason,
+        reason,
         exit_code=record.get("code"),
         exit_signal=record.get("signal"),
         ended_at=moment(record),
     )
+
+
+def _end(runner: Runner, to: RunnerStatus, reason: str, **changes: Any) -> None:
+    """Move to an end, with the restart that the runner's policy asks for."""
+    restart_at, reason = plan_restart(runner, to, reason)
+    moved = _move_if_legal(runner, to, reason=reason, restart_at=restart_at, **changes)
     if moved and runner.session_id:
-        Session.objects.filter(pk=runner.session_id).update(ended_at=moment(record))
+        Session.objects.filter(pk=runner.session_id).update(ended_at=runner.ended_at)
 
 
 def verdict(
@@ -93,7 +100,7 @@ def report_alive(runner: Runner, *, paused: bool) -> None:
 
 def report_lost(runner: Runner) -> None:
     """The node answers, and has no such process and no record of its end."""
-    _move_if_legal(runner, RunnerStatus.FAILED, allowed=LIVE, reason="lost: its node has no such process")
+    _end(runner, RunnerStatus.FAILED, "lost: its node has no such process")
 
 
 def _move_if_legal(
@@ -109,7 +116,7 @@ def _move_if_legal(
     if runner.status not in starts:
         return False
     moved = move(runner.pk, to, generation=runner.generation, actor=ACTOR, reason=reason, allowed=allowed, **changes)
-    runner.status = moved.status
+    runner.status, runner.ended_at = moved.status, moved.ended_at
     return True
 
 

@@ -11,6 +11,12 @@ PROJECT_LOCK = 7101
 NODE_LOCK = 7102
 
 
+def take_place(project: Project) -> Node:
+    """Take a place for one more runner of the project, and return its node. Raises NoPlace."""
+    take_quota(project)
+    return take_slot()
+
+
 def take_quota(project: Project) -> None:
     """Raise QuotaExceeded unless the project may have one more runner.
 

@@ -26,6 +26,9 @@ def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None
     """
     runner = _locked(runner_id)
     if runner.status in TERMINAL:
+        # Asked to stop, it is not started again either.
+        Runner.objects.filter(pk=runner.pk).update(restart_at=None)
+        runner.restart_at = None
         return runner
     if runner.status == RunnerStatus.QUEUED:
         return move(runner_id, RunnerStatus.TERMINATED, generation=runner.generation, actor=actor, reason="cancelled")

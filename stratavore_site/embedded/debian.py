@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-def fetch(package: str, into: Path, *, own: tuple[str, ...]) -> Path:
+def fetch(package: str, into: Path, *, own: tuple[str, ...], finish: Callable[[Path], None]) -> Path:
     """Unpack `package` and what it depends on into `into`, once; return that root directory.
 
     Packages whose names begin with a word of `own` are taken even if this machine has them, so that they come as one
-    set; others only if they are missing here. Raises CannotStart.
+    set; others only if they are missing here. `finish` mends what does not bear being moved. Raises CannotStart.
     """
     root = into / "root"
     with locked(into / "lock"):
@@ -36,6 +36,7 @@ def fetch(package: str, into: Path, *, own: tuple[str, ...]) -> Path:
             shutil.rmtree(root, ignore_errors=True)
             for archive in _download(package, into, own):
                 _call(["dpkg", "-x", str(archive), str(root)], package)
+            finish(root)
             shutil.rmtree(into / "apt", ignore_errors=True)
             (into / "complete").touch()
     return root

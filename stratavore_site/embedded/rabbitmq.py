@@ -30,6 +30,7 @@ from stratavore_site.embedded.processes import (
 USER = "stratavore"
 VHOST = "/"
 INSTALLED = Path("/usr/lib/rabbitmq")
+ERLANG = "usr/lib/erlang"
 #: Of AMQP 0-9-1: what a client says first; a server that understands answers with a method frame, type 1.
 GREETING = b"AMQP\x00\x00\x09\x01"
 CONFIGURATION = """\
@@ -45,14 +46,29 @@ log.file = false
 
 def server_script(cache: Path) -> Path:
     """Return RabbitMQ's start script: the installed one, else Debian's, unpacked below `cache`. Raises CannotStart."""
-    installed = sorted(INSTALLED.glob("lib/rabbitmq_server-*/sbin/rabbitmq-server"))
-    if installed and shutil.which("erl"):
-        return installed[-1]
+    return installed_script() or unpacked_script(cache)
+
+
+def installed_script() -> Path | None:
+    """Return the start script of an installed RabbitMQ, not Debian's wrapper, which wants to be root or rabbitmq."""
+    debian_s = sorted(INSTALLED.glob("lib/rabbitmq_server-*/sbin/rabbitmq-server"))
+    if debian_s:
+        return debian_s[-1] if shutil.which("erl") else None
     found = shutil.which("rabbitmq-server")
-    if found and not installed:
-        return Path(found).resolve()
-    root = debian.fetch("rabbitmq-server", cache / "rabbitmq", own=("erlang-", "rabbitmq-"))
+    return Path(found).resolve() if found else None
+
+
+def unpacked_script(cache: Path) -> Path:
+    """Return the start script of Debian's RabbitMQ, unpacked below `cache` (34 MB, once). Raises CannotStart."""
+    root = debian.fetch("rabbitmq-server", cache / "rabbitmq", own=("erlang-", "rabbitmq-"), finish=_mend_erlang)
     return sorted(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"))[-1]
+
+
+def _mend_erlang(root: Path) -> None:
+    """Have `erl` look for its runtime where it lies itself: Debian's knows /usr/lib/erlang only."""
+    erl = root / ERLANG / "bin" / "erl"
+    here = '"$(dirname "$(dirname "$(readlink -f "$0")")")"'
+    erl.write_text(erl.read_text().replace(f"ROOTDIR=/{ERLANG}\n", f"ROOTDIR={here}\n"))
 
 
 class RabbitMQ:
@@ -60,9 +76,12 @@ class RabbitMQ:
 
     name = "RabbitMQ"
 
-    def __init__(self, directory: Path, *, cache: Path, vhosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, cache: Path, vhosts: tuple[str, ...] = (), script: Path | None = None
+    ) -> None:
         self.directory = directory
         self.cache = cache
+        self.script = script
         self.vhosts = (VHOST, *vhosts)
         self.log = directory / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -77,7 +96,7 @@ class RabbitMQ:
 
     def launch(self) -> str:
         """Start the node without waiting for it; return what its URL will be."""
-        script = server_script(self.cache)
+        script = self.script or server_script(self.cache)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.password = remembered_secret(self.directory / "password", lambda: secrets.token_urlsafe(24))
         self.port = remembered_port(self.directory / "port", patience_seconds=5)
@@ -182,18 +201,16 @@ class RabbitMQ:
 
 def _unpacked_paths(script: Path, path: str) -> dict[str, str]:
     """Return where Erlang and its libraries lie, if RabbitMQ was unpacked and not installed."""
-    root = next((parent for parent in script.parents if (parent / "usr/lib/erlang/bin/erl").exists()), None)
+    root = next((parent for parent in script.parents if (parent / ERLANG / "bin" / "erl").exists()), None)
     if root is None or root == Path("/"):
         return {}
-    erlang = root / "usr/lib/erlang"
+    erlang = root / ERLANG
     programs = [erlang / "bin", *erlang.glob("erts-*/bin"), root / "usr/bin", root / "bin"]
     libraries = [
         str(directory) for pattern in ("usr/lib/*-linux-*", "lib/*-linux-*") for directory in root.glob(pattern)
     ]
     return {
         "PATH": ":".join([*map(str, programs), path]),
-        "ERL_ROOTDIR": str(erlang),
-        "ROOTDIR": str(erlang),
         "LD_LIBRARY_PATH": ":".join(libraries),
     }
 

@@ -20,6 +20,7 @@ from django.conf import settings
 from stratavore_site.embedded.errors import CannotStart
 from stratavore_site.embedded.processes import free_port, wait_until
 from stratavore_site.up import choice, crew, ground
+from tests import servers
 
 # One after the other: each start is a whole Stratavore on the same few cores.
 pytestmark = pytest.mark.xdist_group("up")
@@ -35,20 +36,23 @@ SERVER_SETTINGS = (
 )
 
 
+def environment_of_a_person() -> dict[str, str]:
+    """Return our environment without the settings of the tests; the session's mark stays."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in SERVER_SETTINGS and (not name.startswith("STRATAVORE_") or name == servers.SESSION_VARIABLE)
+    }
+
+
 class Up:
     """One `manage.py up` in a state directory, with its output read as it comes."""
 
     def __init__(self, state: Path, *arguments: str, **env: str) -> None:
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in SERVER_SETTINGS
-            and (not name.startswith("STRATAVORE_") or name.startswith("STRATAVORE_TEST"))
-        }
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "up", *arguments],
             cwd=PROJECT,
-            env={**inherited, "STRATAVORE_STATE_DIR": str(state), **env},
+            env={**environment_of_a_person(), "STRATAVORE_STATE_DIR": str(state), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -126,11 +130,10 @@ def get(address: tuple[str, int], path: str) -> tuple[int, bytes]:
 
 
 def run_manage(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in SERVER_SETTINGS}
     return subprocess.run(
         [sys.executable, "manage.py", *words],
         cwd=PROJECT,
-        env={**inherited, **env},
+        env={**environment_of_a_person(), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -200,6 +203,39 @@ def test_told_to_end_it_ends_every_process_it_started_and_says_so(up: Up) -> Non
     assert up.end(signal.SIGINT) == 0
     assert "Stopped." in up.output
     assert [child for child in children if child.is_running()] == []
+
+
+LAUNCH_A_SLEEPER = """
+import time
+from runners.backends.base import LaunchRequest
+from runners.models import Runner
+from runners.services import launch_runner
+request = LaunchRequest(backend="command", argv=["sleep", "600"], name="sleeper")
+runner = launch_runner("demo", request, actor="system:test")
+deadline = time.monotonic() + 30
+while not Runner.objects.filter(pk=runner.pk, status="running").exists() and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(Runner.objects.get(pk=runner.pk).pid)
+"""
+FIND_THE_SLEEPER = "from runners.models import Runner; print(Runner.objects.get(name='sleeper').status)"
+
+
+def test_an_agent_goes_on_while_everything_else_is_stopped_and_is_found_again(
+    up: Up, state: Path, runs: list[Up]
+) -> None:
+    env = {"STRATAVORE_ENV_FILE": str(state / "env")}
+    agent = psutil.Process(int(run_manage("shell", "-v", "0", "-c", LAUNCH_A_SLEEPER, **env).stdout))
+    try:
+        assert up.end() == 0
+        up.wait_for(r"These agents go on; .*\n  sleeper \(running\)\n")
+        assert agent.is_running()
+
+        again = Up(state, "--port", str(free_port()))
+        runs.append(again)
+        again.address()
+        assert run_manage("shell", "-v", "0", "-c", FIND_THE_SLEEPER, **env).stdout.strip() == "running"
+    finally:
+        agent.kill()
 
 
 def test_servers_that_are_given_are_used_and_none_is_started(state: Path) -> None:

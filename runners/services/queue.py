@@ -1,0 +1,110 @@
+"""Those that wait for a place: queued runners, and ended ones whose restart is due."""
+
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Count, IntegerField, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from runners.backends import get_backend
+from runners.exceptions import LaunchRefused, MoveRefused, NoNodeAvailable, NoPlace, ProgramNotFound, QuotaExceeded
+from runners.models import Runner
+from runners.services.launch import check_program, send_start
+from runners.services.places import take_place
+from runners.services.restart import restart_runner
+from runners.sql import lock_for_transaction
+from runners.states import OCCUPYING, RunnerStatus
+from runners.transitions import move
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "system:queue"
+#: Space of the advisory lock that lets one process at a time look at the queue.
+QUEUE_LOCK = 7103
+
+
+def start_waiting() -> int:
+    """Start all that wait and find a place; return how many. May run anywhere, at any time, twice at once."""
+    return restart_due() + start_queued()
+
+
+def restart_due() -> int:
+    """Restart the runners whose pause is over; one that finds no place stays due."""
+    started = 0
+    due = Runner.objects.filter(restart_at__lte=timezone.now()).order_by("restart_at").values_list("pk", flat=True)
+    for runner_id in due:
+        try:
+            restart_runner(runner_id, actor="system:restart")
+            started += 1
+        except (NoPlace, MoveRefused):
+            continue
+        except LaunchRefused as refusal:
+            Runner.objects.filter(pk=runner_id).update(
+                restart_at=None, reason=f"not restarted: {refusal.message}"[:200]
+            )
+    return started
+
+
+def start_queued() -> int:
+    """Start queued runners while there are places."""
+    started, full_projects = 0, set[int]()
+    while True:
+        outcome = _start_next(full_projects)
+        if outcome is None:
+            return started
+        started += outcome
+
+
+@transaction.atomic
+def _start_next(full_projects: set[int]) -> int | None:
+    """Start the next in line and return 1; 0 if it could not be, but another may; None when nothing is left to do."""
+    lock_for_transaction(QUEUE_LOCK, 0)
+    runner = next_in_line(full_projects)
+    if runner is None:
+        return None
+    try:
+        node = take_place(runner.project)
+        check_program(get_backend(runner.backend), runner, node)
+    except QuotaExceeded:
+        full_projects.add(runner.project_id)
+        return 0
+    except NoNodeAvailable:
+        return None
+    except ProgramNotFound as refusal:
+        reason = refusal.message
+        move(runner.pk, RunnerStatus.TERMINATED, generation=runner.generation, actor=ACTOR, reason=reason)
+        return 0
+    moved = move(runner.pk, RunnerStatus.STARTING, generation=runner.generation, actor=ACTOR, node=node)
+    send_start(moved)
+    return 1
+
+
+def next_in_line(without_projects: set[int]) -> Runner | None:
+    """Return whose turn it is: of the project with the fewest at work, the highest priority, then the oldest."""
+    at_work = (
+        Runner.objects.filter(project=OuterRef("project"), status__in=OCCUPYING)
+        .order_by()
+        .values("project")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    return (
+        Runner.objects.filter(status=RunnerStatus.QUEUED)
+        .exclude(project__in=without_projects)
+        .annotate(at_work=Coalesce(Subquery(at_work, output_field=IntegerField()), 0))
+        .select_related("project")
+        .order_by("at_work", "-priority", "created_at")
+        .first()
+    )
+
+
+def queue_position(runner_id: UUID) -> int | None:
+    """Return the runner's place in its project's line, from 1; None if it does not wait."""
+    runner = Runner.objects.filter(pk=runner_id, status=RunnerStatus.QUEUED).first()
+    if runner is None:
+        return None
+    ahead = Q(priority__gt=runner.priority) | Q(priority=runner.priority, created_at__lt=runner.created_at)
+    line = Runner.objects.filter(project=runner.project_id, status=RunnerStatus.QUEUED)
+    return line.filter(ahead).count() + 1

@@ -1,0 +1,95 @@
+"""Start an ended runner again: by hand, or by its restart policy with growing pauses until it is a crash loop."""
+
+import random
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from runners.backends import get_backend
+from runners.exceptions import MoveRefused
+from runners.models import Attempt, Observation, Runner
+from runners.services.launch import check_program, enter_prompt, send_start
+from runners.services.places import take_place
+from runners.states import TERMINAL, RestartPolicy, RunnerStatus
+from runners.transitions import move
+
+#: Restarts older than this no longer count: a runner that kept quiet so long begins anew.
+RESTART_WINDOW = timedelta(minutes=10)
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 300.0
+
+
+def plan_restart(runner: Runner, to: RunnerStatus, reason: str) -> tuple[datetime | None, str]:
+    """Return when a runner that comes to its end should start again, and the reason to show.
+
+    None: not at all. One that was asked to stop never is; one that used up its restarts is in a crash loop.
+    """
+    wanted = runner.restart_policy == RestartPolicy.ALWAYS or (
+        runner.restart_policy == RestartPolicy.ON_FAILURE and to == RunnerStatus.FAILED
+    )
+    if not wanted or runner.status == RunnerStatus.STOPPING:
+        return None, reason
+    used = restarts_within_window(runner)
+    if used >= runner.max_restarts:
+        minutes = int(RESTART_WINDOW.total_seconds() // 60)
+        return None, f"crash loop: {used} restarts within {minutes} minutes; last: {reason}"
+    return timezone.now() + pause_before(used), reason
+
+
+def restarts_within_window(runner: Runner) -> int:
+    """Return how many restarts count against the runner's limit now."""
+    since = timezone.now() - RESTART_WINDOW
+    return Attempt.objects.filter(runner=runner, generation__gt=1, placed_at__gt=since).count()
+
+
+def pause_before(restarts: int) -> timedelta:
+    """Return the pause before the next restart: it doubles, with jitter, so that not all return at once."""
+    seconds = min(FIRST_PAUSE_SECONDS * 2**restarts, LONGEST_PAUSE_SECONDS)
+    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+@transaction.atomic
+def restart_runner(runner_id: UUID, *, actor: str) -> Runner:
+    """Start an ended runner again as a new attempt, and return it `starting`.
+
+    Raises MoveRefused unless it has ended, NoPlace where quota or nodes are full, ProgramNotFound.
+    """
+    runner = Runner.objects.select_related("project", "session").filter(pk=runner_id).first()
+    if runner is None or runner.status not in TERMINAL:
+        raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
+    node = take_place(runner.project)
+    check_program(get_backend(runner.backend), runner, node)
+    # The row is locked by move(), after the locks of project and node as in a launch: never the other way round.
+    moved = move(
+        runner_id,
+        RunnerStatus.STARTING,
+        generation=runner.generation,
+        actor=actor,
+        reason="restarted",
+        next_generation=runner.generation + 1,
+        node=node,
+        started_at=None,
+        exit_code=None,
+        exit_signal=None,
+        pid=None,
+    )
+    _begin_anew(moved)
+    send_start(moved)
+    return moved
+
+
+def _begin_anew(runner: Runner) -> None:
+    """Let the new attempt's telemetry be read from its beginning; running totals of the conversation go on."""
+    state = Observation.objects.get(runner=runner).parser_state
+    Observation.objects.filter(runner=runner).update(
+        generation=runner.generation,
+        telemetry_offset=0,
+        output_bytes=0,
+        cpu_percent=0,
+        memory_mb=0,
+        process_count=0,
+        parser_state={"totals": state["totals"]} if "totals" in state else {},
+    )
+    enter_prompt(runner)
