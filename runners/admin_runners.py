@@ -23,7 +23,7 @@ from runners.actors import actor_of
 from runners.admin_base import ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.exceptions import RunnerError
 from runners.models import Message, Observation, Runner, RunnerMove
-from runners.services import pause_runner, resume_runner, stop_runner
+from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.steer import MAX_GRACE_SECONDS
 from runners.states import OCCUPYING, RunnerStatus
 
@@ -86,7 +86,7 @@ class RunnerAdmin(ReadOnlyAdmin):
     search_help_text = "Name, prompt, reason or id"
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
-    actions = ["stop_selected", "stop_selected_now", "pause_selected", "resume_selected"]
+    actions = ["stop_selected", "stop_selected_now", "pause_selected", "resume_selected", "restart_selected"]
     actions_detail = ["stop_this", "pause_this", "resume_this", "open_in_dashboard"]
     inlines = [MoveInline, RunnerMessageInline]
     readonly_fields = [
@@ -230,6 +230,10 @@ class RunnerAdmin(ReadOnlyAdmin):
     @admin.action(description="Resume", permissions=["steer"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Runner]) -> None:
         _steer_each(self, request, queryset, resume_runner, "asked to go on")
+
+    @admin.action(description="Start again", permissions=["steer"])
+    def restart_selected(self, request: HttpRequest, queryset: QuerySet[Runner]) -> None:
+        _steer_each(self, request, queryset, restart_runner, "starting again")
 
     # --- Acts on the runner that is shown. Each asks first, and so is a POST.
 

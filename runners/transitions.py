@@ -76,8 +76,8 @@ def start_waiting_soon() -> None:
 
 
 def _record_attempt(runner: Runner) -> None:
-    """Keep the attempt's own record in step. A queued runner has none yet."""
-    if runner.status == RunnerStatus.QUEUED:
+    """Keep the attempt's own record in step. A runner that was never given a place has none."""
+    if runner.node_id is None:
         return
     facts = ("node_id", "session_id", "started_at", "ended_at", "status", "exit_code", "exit_signal", "reason")
     Attempt.objects.update_or_create(

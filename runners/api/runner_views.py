@@ -14,10 +14,18 @@ from rest_framework.response import Response
 from runners.actors import actor_of
 from runners.api.filters import RunnerFilter
 from runners.api.permissions import ActPermissions
-from runners.api.serializers import LaunchSerializer, RunnerMoveSerializer, RunnerSerializer, StopSerializer
+from runners.api.serializers import (
+    AttemptSerializer,
+    LaunchSerializer,
+    QueuePlaceSerializer,
+    RunnerMoveSerializer,
+    RunnerSerializer,
+    StopSerializer,
+)
 from runners.api.usage_figures import usage_of_runners
-from runners.models import Runner, RunnerMove
-from runners.services import launch_runner, pause_runner, resume_runner, stop_runner
+from runners.models import Attempt, Runner, RunnerMove
+from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.queue import queue_position
 
 CHANGE = "runners.change_runner"
 
@@ -31,7 +39,13 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
     permission_classes = [ActPermissions]
     filterset_class = RunnerFilter
     lookup_value_converter = "uuid"
-    act_permissions = {"create": "runners.add_runner", "stop": CHANGE, "pause": CHANGE, "resume": CHANGE}
+    act_permissions = {
+        "create": "runners.add_runner",
+        "stop": CHANGE,
+        "pause": CHANGE,
+        "resume": CHANGE,
+        "restart": CHANGE,
+    }
 
     def get_queryset(self) -> QuerySet[Runner]:
         # The id settles ties, so that a page never repeats or skips a row.
@@ -93,6 +107,28 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
     def resume(self, request: Request, pk: UUID) -> Response:
         """It is `running` once its node reports so."""
         return self._asked(resume_runner(self.get_object().pk, actor=actor_of(request)))
+
+    @extend_schema(
+        operation_id="runners_restart",
+        summary="Start an ended runner again",
+        request=None,
+        responses={202: RunnerSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def restart(self, request: Request, pk: UUID) -> Response:
+        """A new attempt of the same runner: its generation is one higher. It needs a place, as a launch does."""
+        return self._asked(restart_runner(self.get_object().pk, actor=actor_of(request)))
+
+    @extend_schema(summary="Show a runner's attempts, oldest first", responses=AttemptSerializer(many=True))
+    @action(detail=True, methods=["get"], filterset_class=None)
+    def attempts(self, request: Request, pk: UUID) -> Response:
+        attempts: Any = Attempt.objects.filter(runner=self.get_object()).select_related("node").order_by("generation")
+        return self.get_paginated_response(AttemptSerializer(self.paginate_queryset(attempts), many=True).data)
+
+    @extend_schema(summary="Show where a queued runner stands", responses=QueuePlaceSerializer)
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def queue(self, request: Request, pk: UUID) -> Response:
+        return Response(QueuePlaceSerializer({"position": queue_position(self.get_object().pk)}).data)
 
     @extend_schema(summary="Show a runner's history, oldest first", responses=RunnerMoveSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

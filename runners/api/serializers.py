@@ -9,9 +9,9 @@ from runners.api.examples import LAUNCH_EXAMPLES
 from runners.api.strict import StrictSerializer
 from runners.api.usage_figures import UNKNOWN, Figures, usage_of_session
 from runners.backends.base import LaunchRequest
-from runners.models import Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
+from runners.models import Attempt, Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
 from runners.services.steer import MAX_GRACE_SECONDS
-from runners.states import ConversationMode, CostSource
+from runners.states import ConversationMode, CostSource, OnLimit, RestartPolicy
 
 #: How deep a tag or label may be: a word.
 MAX_WORD = 60
@@ -119,6 +119,10 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "workspace",
             "conversation_mode",
             "grace_seconds",
+            "priority",
+            "restart_policy",
+            "max_restarts",
+            "restart_at",
             "requested_by",
             "status",
             "status_changed_at",
@@ -181,6 +185,21 @@ class LaunchSerializer(StrictSerializer):
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
     grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=MAX_GRACE_SECONDS)
+    on_limit = serializers.ChoiceField(
+        choices=OnLimit.choices,
+        required=False,
+        help_text="Where quota or nodes are full: refuse (as without it), or wait: the runner is `queued`.",
+    )
+    priority = serializers.IntegerField(
+        required=False,
+        min_value=-100,
+        max_value=100,
+        help_text="Of two that wait in a project, the higher starts first.",
+    )
+    restart_policy = serializers.ChoiceField(choices=RestartPolicy.choices, required=False)
+    max_restarts = serializers.IntegerField(
+        required=False, min_value=0, max_value=1000, help_text="Within ten minutes; then it stays ended."
+    )
 
     def launch_request(self) -> LaunchRequest:
         """Return the valid data as the service takes it."""
@@ -203,6 +222,34 @@ class RunnerMoveSerializer(serializers.ModelSerializer[RunnerMove]):
     class Meta:
         model = RunnerMove
         fields = ["id", "generation", "from_status", "to_status", "actor", "reason", "at"]
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    """One life of a runner. A restart makes the next."""
+
+    node = serializers.CharField(source="node.name", allow_null=True, default=None)
+    session_id = serializers.UUIDField(allow_null=True)
+
+    class Meta:
+        model = Attempt
+        fields = [
+            "generation",
+            "node",
+            "session_id",
+            "status",
+            "placed_at",
+            "started_at",
+            "ended_at",
+            "exit_code",
+            "exit_signal",
+            "reason",
+        ]
+
+
+class QueuePlaceSerializer(serializers.Serializer[Any]):
+    """Where a runner stands in its project's line."""
+
+    position = serializers.IntegerField(allow_null=True, help_text="From 1; null: it does not wait.")
 
 
 class SessionSerializer(serializers.ModelSerializer[Session]):

@@ -287,3 +287,23 @@ def test_the_list_takes_the_same_queries_for_many_runners(django_assert_num_quer
     # Session and user of the caller, the count, the runners, their usage.
     with django_assert_num_queries(5):
         assert len(client.get(RUNNERS).json()["results"]) == 20
+
+
+def test_a_launch_may_wait_is_told_its_place_and_is_started_again_after_its_end() -> None:
+    make_node()
+    project, client = make_project(quota=0), operator()
+    request = {"project": project.name, "backend": "command", "argv": ["true"], "on_limit": "wait", "priority": 3}
+    waiting = client.post(RUNNERS, request, format="json").json()
+    assert (waiting["status"], waiting["node"], waiting["priority"]) == ("queued", None, 3)
+    address = f"{RUNNERS}{waiting['id']}/"
+    assert client.get(f"{address}queue/").json() == {"position": 1}
+    assert client.post(f"{address}stop/").json()["status"] == "terminated"
+    assert client.get(f"{address}queue/").json() == {"position": None}
+    assert client.post(f"{address}restart/").json()["type"] == "/problems/quota_exceeded"
+    project.quota.max_concurrent_runners = 1
+    project.quota.save()
+    again = client.post(f"{address}restart/")
+    assert (again.status_code, again.json()["status"], again.json()["generation"]) == (202, "starting", 2)
+    attempts = client.get(f"{address}attempts/").json()["results"]
+    assert [(attempt["generation"], attempt["status"]) for attempt in attempts][-1] == (2, "starting")
+    assert client.post(f"{address}restart/").status_code == 409
