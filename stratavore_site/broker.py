@@ -43,7 +43,7 @@ timezone = "UTC"
 beat_schedule = {
     # The safety beat of the outbox: what a lost wake-up left behind goes out within a second.
     "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
-    # What waits is started by the event that frees a place; this is for restarts that become due, and for lost wake-ups.
+    # What waits is started by the event that frees a place; this is for restarts that fall due and for lost wake-ups.
     "start-waiting": {"task": "runners.tasks.start_waiting", "schedule": 1.0, "options": {"expires": 5}},
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     "reconcile": {"task": "runners.tasks.reconcile", "schedule": 30.0, "options": {"expires": 30}},

@@ -146,7 +146,7 @@ def enter_prompt(runner: Runner) -> None:
         text=runner.prompt,
         at=now,
     )
-    Session.objects.filter(pk=runner.session_id).update(message_count=F("message_count") + 1, last_message_at=now)
+    Session.objects.filter(pk=runner.session.pk).update(message_count=F("message_count") + 1, last_message_at=now)
 
 
 def carried_state(session: Session, runner: Runner) -> dict[str, Any]:

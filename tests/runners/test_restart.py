@@ -9,7 +9,7 @@ from django.utils import timezone
 from runners.backends.base import LaunchRequest
 from runners.exceptions import MoveRefused, QuotaExceeded
 from runners.models import Attempt, Observation, Runner
-from runners.services import launch_runner, restart_runner, stop_runner
+from runners.services import launch_runner, restart_runner, set_quota, stop_runner
 from runners.services.ingest import Batch, ingest
 from runners.services.queue import restart_due
 from runners.services.restart import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_before
@@ -66,9 +66,6 @@ def test_only_an_ended_runner_is_restarted() -> None:
 @db
 def test_a_restart_needs_a_place_like_a_launch() -> None:
     runner = live_and_end(launch())
-    runner.project.quota = None  # type: ignore[assignment]
-    from runners.services import set_quota
-
     set_quota(runner.project, max_concurrent_runners=0)
     with pytest.raises(QuotaExceeded):
         restart_runner(runner.pk, actor="user:ada")
