@@ -162,7 +162,7 @@ class Agent:
         self.screen.line(f"{paint('◆ demo agent', BOLD, VIOLET)}  {paint(f'{MODEL} · {Path.cwd()}', GREY)}")
         self.screen.line(f"  {self.options.task}")
         self.screen.line(paint("─" * width, VIOLET))
-        self.reports.tell("session", title=self.options.task.splitlines()[0][:200])
+        self.reports.tell("session", id="", title=self.options.task.splitlines()[0][:200])
 
     def plan(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield as many steps as were asked for; one of them changes the notes."""

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Self
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -24,6 +25,7 @@ from django.utils.module_loading import import_string
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
+from runners.models import Session
 from runners.node_agent.attempts import attempt_at
 from runners.node_agent.database import in_database
 from runners.node_agent.processes import Alive, output_bytes, sort_out
@@ -124,23 +126,26 @@ class NodeAgent:
         except AWAY:
             raise
         except Exception:
+            # One attempt that cannot be read must not keep the others waiting.
             log.exception("attempt_set_aside", run=name)
             self.reader.set_aside(name)
 
     async def _measure(self) -> None:
         """Write the figures of all live runners in one statement, and tell the live views."""
         alive, _ = await asyncio.to_thread(sort_out, list(self.reader.open.values()))
-        if not alive:
+        talked, self.reader.talked = self.reader.talked, set()
+        if not alive and not talked:
             return
         trees = await asyncio.to_thread(self.meter.measure, [live.shim_pid for live in alive])
         now = timezone.now()
         rows = [vitals(live, trees[live.shim_pid], now) for live in alive]
         await in_database(lambda: write_vitals(rows))
-        await self._tell(rows)
+        await self._tell(rows, await in_database(lambda: sessions_of(talked)))
 
-    async def _tell(self, rows: list[Vitals]) -> None:
+    async def _tell(self, rows: list[Vitals], sessions: list[str]) -> None:
         payload = {
             "node": self.name,
+            "sessions": sessions,
             "rows": [
                 [
                     str(r.runner_id),
@@ -170,6 +175,13 @@ class NodeAgent:
             log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
             directory = run_directory(runner_id, generation)
             await asyncio.to_thread(self.runtime.stop, directory, grace_seconds=10, reason="superseded")
+
+
+def sessions_of(runner_ids: set[UUID]) -> list[str]:
+    """Return the ids of the sessions to which these runners add."""
+    if not runner_ids:
+        return []
+    return [str(pk) for pk in Session.objects.filter(runners__in=runner_ids).values_list("pk", flat=True).distinct()]
 
 
 def vitals(live: Alive, tree: Tree, at: datetime) -> Vitals:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
@@ -16,6 +17,9 @@ log = structlog.get_logger(__name__)
 #: An attempt whose telemetry raised an error is tried again after this long.
 ASIDE_SECONDS = 30.0
 
+#: Kinds of records in which backends find messages and usage.
+TALK = frozenset({"line", "report", "started"})
+
 
 class Reader:
     """Knows the open attempts of the node, and reads each from where the database stands."""
@@ -24,6 +28,8 @@ class Reader:
         self.runs = runs
         self.open: dict[str, Attempt] = {}
         self._known: set[str] = set()
+        #: Runners whose conversation grew since somebody took note of it.
+        self.talked: set[UUID] = set()
 
     def look(self) -> None:
         """Adopt the attempts that are new here."""
@@ -57,6 +63,8 @@ class Reader:
     async def _hand_over(self, attempt: Attempt, batch: Batch) -> None:
         # What comes back is where the database stands: past this batch, or elsewhere if another agent was faster.
         attempt.offset = await in_database(lambda: ingest(batch))
+        if any(record.get("kind") in TALK for record in batch.records):
+            self.talked.add(attempt.runner_id)
         if attempt.offset == batch.end_offset and batch.records[-1].get("kind") == "exit":
             attempt.close()
             del self.open[attempt.name]
