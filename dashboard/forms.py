@@ -9,7 +9,7 @@ from django.http import QueryDict
 from runners.backends import all_backends
 from runners.backends.base import LaunchRequest
 from runners.models import Project
-from runners.states import ConversationMode
+from runners.states import ConversationMode, OnLimit, RestartPolicy
 
 
 class LaunchForm(forms.Form):
@@ -46,6 +46,15 @@ class LaunchForm(forms.Form):
         label="Grace, in seconds",
         help_text="From asking it to stop to ending it.",
     )
+    wait = forms.BooleanField(
+        required=False, label="Wait for a place", help_text="If quota or nodes are full, queue it instead of refusing."
+    )
+    restart_policy = forms.ChoiceField(
+        required=False,
+        choices=RestartPolicy.choices,
+        label="Start again by itself",
+        help_text="At most three times in ten minutes.",
+    )
     session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,6 +82,8 @@ class LaunchForm(forms.Form):
             workspace=typed["workspace"],
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
+            on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,
+            restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
             session_id=str(session) if session else "",
             conversation_mode=ConversationMode.RESUME if session else ConversationMode.NEW,
         )

@@ -17,14 +17,22 @@ from dashboard.changes import FLEET
 from dashboard.filters import RunnerFilter
 from dashboard.page import actor_of, live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.rows import STOPPABLE, runner_row, runner_rows, shown_runners
+from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Project, Runner, UsageEntry
-from runners.services import pause_runner, resume_runner, stop_runner
+from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.queue import queue_position
 from runners.states import OCCUPYING, TERMINAL, RunnerStatus
 
-VERBS = {"stop": stop_runner, "pause": pause_runner, "resume": resume_runner}
+HEADLESS = frozenset(backend.name for backend in all_backends() if backend.headless)
+VERBS = {"stop": stop_runner, "pause": pause_runner, "resume": resume_runner, "restart": restart_runner}
 #: What the page says once the wish is written.
-SAID = {"stop": "{} was asked to stop.", "pause": "{} was asked to pause.", "resume": "{} was asked to go on."}
+SAID = {
+    "stop": "{} was asked to stop.",
+    "pause": "{} was asked to pause.",
+    "resume": "{} was asked to go on.",
+    "restart": "{} is starting again.",
+}
 MESSAGES_SHOWN = 200
 
 
@@ -81,6 +89,8 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "can_pause": found.status == RunnerStatus.RUNNING,
         "can_resume": found.status == RunnerStatus.PAUSED,
         "is_terminal": found.status in TERMINAL,
+        "attempts": found.attempts.select_related("node").order_by("-generation")[:20],
+        "position": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
     }
     topics: tuple[str, ...] = (f"runner:{found.pk}",)
@@ -90,11 +100,11 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
 
 
 def _tab(request: HttpRequest, found: Runner, talks: bool) -> str:
-    """Return the tab to open: a program with a structured output is read best as a conversation."""
+    """Return the tab to open: a program that prints for programs is read best as a conversation."""
     asked = request.GET.get("tab", "")
     if asked in {"terminal", "conversation"}:
         return asked
-    return "conversation" if talks and found.backend != "command" else "terminal"
+    return "conversation" if talks and found.backend in HEADLESS else "terminal"
 
 
 @require_GET

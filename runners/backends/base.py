@@ -138,6 +138,8 @@ class Backend(ABC):
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
     #: What the values of some of them must be.
     flag_rules: ClassVar[Mapping[str, "FlagRule"]] = {}
+    #: It prints lines for programs, not a screen for people.
+    headless: ClassVar[bool] = False
     #: A prompt is needed, or is optional.
     prompt: ClassVar[str] = "optional"
     #: Variables that the program gets from the worker's own environment, beside those that every agent gets.

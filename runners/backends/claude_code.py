@@ -29,6 +29,7 @@ class ClaudeCodeBackend(Backend):
     name: ClassVar[str] = "claude_code"
     label: ClassVar[str] = "Claude Code"
     program: ClassVar[str] = "claude"
+    headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--agent": True,

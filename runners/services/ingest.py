@@ -71,4 +71,10 @@ def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> None:
 
 def _name_session(session: Session, fact: SessionFact) -> None:
     changes = {name: value for name, value in (("external_id", fact.external_id), ("title", fact.title[:200])) if value}
-    Session.objects.filter(pk=session.pk).update(**changes)
+    others = Session.objects.filter(backend=session.backend, external_id=fact.external_id).exclude(pk=session.pk)
+    if fact.external_id and others.exists():
+        # A program that gives one id to two conversations cannot be resumed by it; its telemetry goes on all the same.
+        log.warning("session_id_not_unique", session_id=str(session.pk), external_id=fact.external_id)
+        del changes["external_id"]
+    if changes:
+        Session.objects.filter(pk=session.pk).update(**changes)

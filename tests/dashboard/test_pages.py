@@ -285,3 +285,23 @@ def test_a_page_asks_as_many_queries_for_many_rows_as_for_few(
         make_runner()
     with django_assert_max_num_queries(20):  # type: ignore[attr-defined]
         client.get(address)
+
+
+@pytest.mark.django_db
+def test_a_launch_waits_in_line_when_asked_and_an_ended_runner_starts_again(client: Client) -> None:
+    make_node()
+    project = make_project(quota=0)
+    client.force_login(User.objects.create_user("grace", is_superuser=True))
+    typed = {"project": project.name, "backend": "command", "command": "true", "wait": "on", "restart_policy": "always"}
+    client.post("/launch/", typed)
+    runner = Runner.objects.get()
+    assert (runner.status, runner.restart_policy) == ("queued", "always")
+    page = client.get(f"/runners/{runner.pk}/").content.decode()
+    assert "1. of its project" in page
+    client.post(f"/runners/{runner.pk}/stop/")
+    assert "Start again" in client.get(f"/runners/{runner.pk}/").content.decode()
+    project.quota.max_concurrent_runners = 1
+    project.quota.save()
+    client.post(f"/runners/{runner.pk}/restart/")
+    runner.refresh_from_db()
+    assert (runner.status, runner.generation) == ("starting", 2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from outbox.models import Entry
 from runners.backends import get_backend
-from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, UsageFact
+from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Message, Observation, Runner, Session, UsageEntry
 from runners.services.ingest import Batch, ingest
 from runners.states import CostSource, Role, RunnerStatus
@@ -45,6 +45,8 @@ class Teller(Backend):
                     settles=bool(rest.get("settles")),
                     at=at,
                 )
+            case {"session": external_id}:
+                yield SessionFact(external_id=external_id)
             case {"fail": reason}:
                 yield FailureFact(reason=reason)
 
@@ -189,6 +191,15 @@ def test_garbled_and_unknown_records_are_no_error() -> None:
     runner = starting()
     odd = [{"t": 1.0, "kind": "garbled", "raw": "x"}, {"t": 1.0, "kind": "from the future"}]
     assert hand_over(runner, *odd, STARTED) == 30
+
+
+@pytest.mark.django_db
+def test_a_session_id_that_another_has_is_dropped_and_the_telemetry_goes_on() -> None:
+    first, second = starting(), starting()
+    for runner in (first, second):
+        assert hand_over(runner, STARTED, report(session="1"), report(say="hi", key="m")) == 30
+    assert sorted(Session.objects.values_list("external_id", flat=True)) == ["", "1"]
+    assert Message.objects.count() == 2
 
 
 @pytest.mark.django_db
