@@ -1,1 +1,71 @@
-"""Gauges of the fleet."""
+"""Gauges of the fleet, read from the database at each scrape: true whichever web process is asked."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from django.db import DatabaseError
+from django.db.models import Count, Sum
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from runners.models import Node, Runner, Session
+from runners.services.conversation import TOKEN_COLUMNS
+from runners.states import NodeStatus
+
+log = structlog.get_logger(__name__)
+
+
+class FleetCollector(Collector):
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Return nothing: otherwise registering would already ask the database."""
+        return []
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        try:
+            families = [_runners(), _runners_by_project(), _nodes(), *_sessions_and_tokens()]
+        except DatabaseError as error:
+            # Other metrics are still worth having; what is not known is left out, not shown as 0.
+            log.warning("fleet_metrics_unavailable", error=str(error))
+            return
+        yield from families
+
+
+def _runners() -> GaugeMetricFamily:
+    family = GaugeMetricFamily("stratavore_runners_total", "Runners by status.", labels=["status"])
+    for status, count in Runner.objects.all().counts_by_status().items():
+        family.add_metric([status], count)
+    return family
+
+
+def _runners_by_project() -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "stratavore_runners_by_project", "Runners that have a place, by project.", labels=["project"]
+    )
+    counts = Runner.objects.occupying().order_by().values_list("project__name").annotate(n=Count("pk"))
+    for project, count in counts:
+        family.add_metric([project], count)
+    return family
+
+
+def _nodes() -> GaugeMetricFamily:
+    family = GaugeMetricFamily("stratavore_nodes", "Nodes by status.", labels=["status"])
+    counts = dict(Node.objects.order_by().values_list("status").annotate(n=Count("pk")))
+    for status in NodeStatus.values:
+        family.add_metric([status], counts.get(status, 0))
+    return family
+
+
+def _sessions_and_tokens() -> Iterable[GaugeMetricFamily]:
+    sums: dict[str, Any] = Session.objects.aggregate(
+        sessions=Count("pk"), **{column: Sum(column, default=0) for column in TOKEN_COLUMNS}
+    )
+    yield GaugeMetricFamily("stratavore_sessions_total", "Conversations.", value=sums["sessions"])
+    tokens = GaugeMetricFamily("stratavore_tokens_used_total", "Tokens used by all sessions, by kind.", labels=["kind"])
+    for column in TOKEN_COLUMNS:
+        tokens.add_metric([column.removesuffix("_tokens")], sums[column])
+    yield tokens
+
+
+REGISTRY.register(FleetCollector())
