@@ -15,6 +15,10 @@ TERM_AFTER_SECONDS = 5.0
 LEFTOVER_GRACE_SECONDS = 0.5
 #: After SIGKILL only the kernel can hold a process; then the exit is recorded without it.
 UNKILLABLE_SECONDS = 10.0
+#: Descendants are killed one by one at first; those still there after this long are killed group by group.
+ONE_BY_ONE_SECONDS = 0.1
+#: The process table is no snapshot: whoever forks and ends while it is read may be missed. "None left" is asked twice.
+SECOND_LOOK_SECONDS = 0.01
 
 
 class Death:
@@ -84,6 +88,9 @@ class Ending:
         self.unkillable: list[int] = []
         self._kill_at = float("inf")
         self._term_at = float("inf")
+        #: Whether the agent ever left us a child of its own, and since when none is seen any more.
+        self._had_orphans = False
+        self._empty_since = 0.0
 
     # --- What is asked of it ---
 
@@ -149,6 +156,7 @@ class Ending:
         """Reap adopted orphans and see whether the agent ended; called after SIGCHLD."""
         for pid in identity.children_of_self():
             if pid != self.agent.pid:
+                self._had_orphans = True
                 self.usage.reap(pid)
         if self.death is None:
             self._look_at_agent()
@@ -178,13 +186,26 @@ class Ending:
     def _clean(self) -> None:
         remains = self._remains()
         if not remains:
-            self._finish()
-        elif time.monotonic() > self._kill_at + UNKILLABLE_SECONDS:
+            if self._is_settled():
+                self._finish()
+            return
+        self._empty_since = 0.0
+        self._had_orphans = True
+        if time.monotonic() > self._kill_at + UNKILLABLE_SECONDS:
             self.unkillable = [process.pid for process in remains]
             log(f"Processes that cannot be killed are left: {self.unkillable}")
             self._finish()
         else:
             self._proceed()
+
+    def _is_settled(self) -> bool:
+        """Say whether nothing is left at a second look either, where there was something before."""
+        now = time.monotonic()
+        if not self._had_orphans or (self._empty_since and now >= self._empty_since + SECOND_LOOK_SECONDS):
+            return True
+        self._empty_since = self._empty_since or now
+        self._loop.after("ending", SECOND_LOOK_SECONDS, self._clean)
+        return False
 
     def _finish(self) -> None:
         self.gone = True
@@ -222,6 +243,8 @@ class Ending:
             process.signal(signal.SIGKILL)
         # What was forked while we looked is found next time; and a death is told by SIGCHLD before that.
         since = time.monotonic() - self._kill_at
+        if since > ONE_BY_ONE_SECONDS:
+            self._kill_groups()
         self._loop.after("ending", min(1.0, 0.02 + since / 4), self._proceed if self.death is None else self._clean)
 
     def signal_group(self, number: int) -> None:
@@ -231,6 +254,20 @@ class Ending:
         except (ProcessLookupError, PermissionError) as error:
             # Nobody in it any more, or only programs that took another user's rights (setuid).
             log(f"Signal {number} reached nobody in the group: {error}")
+
+    def _kill_groups(self) -> None:
+        """Kill the groups of descendants that are faster than we are.
+
+        Of processes that fork a successor and end, each that we find is gone when the signal comes; a group is hit as a
+        whole, forks under way included. Only groups of sessions that were made below us: ours holds none of them, and
+        the kernel does not give a group's number to another while anybody is in it.
+        """
+        own = os.getsid(0)
+        for group in {process.group for process in self._remains() if process.session != own}:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError) as error:
+                log(f"SIGKILL reached nobody in group {group}: {error}")
 
     def _signal_remains(self, number: int) -> None:
         for process in self._remains():

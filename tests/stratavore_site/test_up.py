@@ -205,6 +205,19 @@ def test_told_to_end_it_ends_every_process_it_started_and_says_so(up: Up) -> Non
     assert [child for child in children if child.is_running()] == []
 
 
+@pytest.mark.soak
+def test_killed_in_the_middle_again_and_again_it_comes_up_each_time() -> None:
+    state = new_state()
+    for seconds in (0.3, 1, 2, 3, 4, 6, 8, 10):  # from the first initdb to long after the welcome
+        run = Up(state, "--port", str(free_port()))
+        wait_until(lambda run=run: run.process.poll() is not None, seconds=seconds)  # type: ignore[misc]
+        assert run.process.poll() is None, run.output
+        run.end(signal.SIGKILL)
+    last = Up(state, "--port", str(free_port()))
+    assert get(last.address(), "/health/ready")[0] == 200
+    assert last.end() == 0
+
+
 LAUNCH_A_SLEEPER = """
 import time
 from runners.backends.base import LaunchRequest
