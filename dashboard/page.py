@@ -62,7 +62,8 @@ def show(
         "section": template.partition("/")[2].removesuffix(".html"),
         "running": Runner.objects.filter(status="running").count(),
     }
-    return render(request, template, {**shared, **context}, status=status)
+    # The shared ones last: a page that used one of their names would quietly stop being live.
+    return render(request, template, {**context, **shared}, status=status)
 
 
 def actor_of(request: HttpRequest) -> str:

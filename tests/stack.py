@@ -14,9 +14,11 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import connection
+from redis import Redis
 
 from runners.models import Node, Runner
 from runners.states import NodeStatus
+from stratavore_site.health import WORKERS
 
 Found = TypeVar("Found")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -81,7 +83,12 @@ class Stack:
             self._wait_until_ready(name)
 
     def _wait_until_ready(self, name: str) -> None:
-        check = {"node agent": self.node_is_online, "web": self.web_answers}.get(name)
+        check = {
+            "node agent": self.node_is_online,
+            "web": self.web_answers,
+            "worker": lambda: self.worker_consumes("control"),
+            "node worker": lambda: self.worker_consumes("node"),
+        }.get(name)
         if check is None:
             return
         try:
@@ -104,6 +111,11 @@ class Stack:
 
     def node_is_online(self) -> bool:
         return Node.objects.filter(name=self.node, status=NodeStatus.ONLINE).exists()
+
+    def worker_consumes(self, role: str) -> bool:
+        """Say whether the worker has given a sign of life since it was started."""
+        with Redis.from_url(self.env["REDIS_URL"]) as client:
+            return client.zscore(WORKERS, f"{role}@{self.node}") is not None
 
     def web_answers(self) -> bool:
         try:

@@ -90,7 +90,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "can_resume": found.status == RunnerStatus.PAUSED,
         "is_terminal": found.status in TERMINAL,
         "attempts": found.attempts.select_related("node").order_by("-generation")[:20],
-        "position": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
+        "queue_place": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
     }
     topics: tuple[str, ...] = (f"runner:{found.pk}",)

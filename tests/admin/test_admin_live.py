@@ -47,5 +47,5 @@ def test_a_row_follows_its_runner_while_the_websocket_is_away(web: Stack, open_p
     page.goto(RUNNERS)
     expect(status_of(page, runner)).to_have_text("Running")
     Runner.objects.filter(pk=runner.pk).update(status=RunnerStatus.FAILED, ended_at=timezone.now())
-    expect(status_of(page, runner)).to_have_text("Failed")
+    expect(status_of(page, runner)).to_have_text("Failed", timeout=20_000)
     expect(status_of(page, runner).locator("span")).to_have_class(re.compile("bg-red-100"))
