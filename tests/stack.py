@@ -83,12 +83,13 @@ class Stack:
             self._wait_until_ready(name)
 
     def _wait_until_ready(self, name: str) -> None:
-        check = {
+        checks: dict[str, Callable[[], bool]] = {
             "node agent": self.node_is_online,
             "web": self.web_answers,
             "worker": lambda: self.worker_consumes("control"),
             "node worker": lambda: self.worker_consumes("node"),
-        }.get(name)
+        }
+        check = checks.get(name)
         if check is None:
             return
         try:
