@@ -3,6 +3,7 @@
 Limits beside it: starting the bare program, and committing one row in the same PostgreSQL.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -14,11 +15,13 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from redis import Redis
 
 from runners.backends.base import LaunchRequest
 from runners.models import Node, Runner
 from runners.services import create_project, launch_runner
 from runners.states import NodeStatus, RunnerStatus
+from stratavore_site.health import WORKERS
 
 #: Enough for a steady median, few enough for two cores.
 STARTS, COMMITS, LAUNCHES = 200, 500, 40
@@ -55,6 +58,7 @@ def figures() -> dict[str, float]:
     create_project(name=PROJECT, path=str(workspace), max_concurrent_runners=LAUNCHES)
     with _processes():
         _wait(lambda: Node.objects.filter(status=NodeStatus.ONLINE).exists(), "the node agent")
+        _wait(_both_workers_consume, "the workers")
         begun = time.monotonic()
         for _ in range(LAUNCHES):
             launch_runner(PROJECT, LaunchRequest(backend="command", argv=["/bin/true"]), actor="system:bench")
@@ -67,6 +71,11 @@ def figures() -> dict[str, float]:
         **_latencies(),
         "failed_runners": float(Runner.objects.filter(status=RunnerStatus.FAILED).count()),
     }
+
+
+def _both_workers_consume() -> bool:
+    with Redis.from_url(settings.REDIS_URL) as client:
+        return int(client.zcard(WORKERS)) == 2
 
 
 def _latencies() -> dict[str, float]:
@@ -90,7 +99,8 @@ def _processes() -> Iterator[None]:
         [sys.executable, "manage.py", "nodeagent"],
     ]
     with (state / "bench.log").open("ab") as log:
-        running = [subprocess.Popen(command, stdout=log, stderr=log) for command in commands]
+        env = {**os.environ, "STRATAVORE_NODE_SLOTS": str(LAUNCHES)}
+        running = [subprocess.Popen(command, stdout=log, stderr=log, env=env) for command in commands]
     try:
         yield
     finally:
