@@ -66,10 +66,6 @@ def show(
     return render(request, template, {**context, **shared}, status=status)
 
 
-def actor_of(request: HttpRequest) -> str:
-    return f"user:{request.user.get_username()}"
-
-
 def need(request: HttpRequest, permission: str) -> None:
     """Raise PermissionDenied unless the user has `permission`."""
     if not request.user.has_perm(permission):

@@ -64,7 +64,6 @@ class Stack:
             "STRATAVORE_NODE": self.node,
             "STRATAVORE_RUNS_DIR": str(self.runs),
             "PYTHONFAULTHANDLER": "1",
-            "COVERAGE_PROCESS_START": "",
         }
 
     @property

@@ -10,7 +10,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from dashboard.forms import LaunchForm, initial_launch
-from dashboard.page import actor_of, live_page, need, show
+from dashboard.page import live_page, need, show
+from runners.actors import actor_of
 from runners.backends import all_backends
 from runners.backends.base import Backend
 from runners.exceptions import RunnerError

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_GET, require_POST
 from dashboard.attempts import output_as_text, present_attempt
 from dashboard.changes import FLEET
 from dashboard.filters import RunnerFilter
-from dashboard.page import actor_of, live_page, need, page_of, query_without, show, tell_refusal
+from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.rows import STOPPABLE, runner_row, runner_rows, shown_runners
+from runners.actors import actor_of
 from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Project, Runner, UsageEntry

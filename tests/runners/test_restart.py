@@ -86,7 +86,8 @@ def test_the_policy_decides(policy: str, code: int, again: bool) -> None:
     runner = live_and_end(launch(restart_policy=policy), code=code)
     assert (runner.restart_at is not None) == again
     assert restart_due() == 0
-    make_due(runner) if again else None
+    if again:
+        make_due(runner)
     assert restart_due() == int(again)
 
 
