@@ -62,7 +62,8 @@ class LiveRow extends HTMLElement {
     if (part.status === undefined) return;
     this.dataset.status = row.status;
     if (before !== row.status) document.body.dispatchEvent(new CustomEvent("live:status", { detail: row }));
-    for (const view of this.querySelectorAll("terminal-view")) view.attempt(row);
+    // Not a function while its module loads: it begins with the present attempt by itself.
+    for (const view of this.querySelectorAll("terminal-view")) view.attempt?.(row);
   }
 }
 
