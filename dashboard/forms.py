@@ -46,6 +46,13 @@ class LaunchForm(forms.Form):
         label="Grace, in seconds",
         help_text="From asking it to stop to ending it.",
     )
+    labels = forms.CharField(
+        required=False,
+        max_length=1_000,
+        label="Labels of the node",
+        help_text="Words separated by blanks; it goes to a node that has them all.",
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": "gpu"}),
+    )
     wait = forms.BooleanField(
         required=False, label="Wait for a place", help_text="If quota or nodes are full, queue it instead of refusing."
     )
@@ -68,6 +75,9 @@ class LaunchForm(forms.Form):
     def clean_flags(self) -> list[str]:
         return _words(self.cleaned_data["flags"])
 
+    def clean_labels(self) -> list[str]:
+        return str(self.cleaned_data["labels"]).replace(",", " ").split()
+
     def request(self) -> LaunchRequest:
         """Return what was asked for; valid forms only."""
         typed = self.cleaned_data
@@ -82,6 +92,7 @@ class LaunchForm(forms.Form):
             workspace=typed["workspace"],
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
+            labels=typed["labels"],
             on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,
             restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
             session_id=str(session) if session else "",

@@ -96,6 +96,7 @@ class RunnerAdmin(ReadOnlyAdmin):
         "session_link",
         "command_line",
         "shown_flags",
+        "shown_labels",
         "environment_names",
         "cpu",
         "memory",
@@ -125,6 +126,7 @@ class RunnerAdmin(ReadOnlyAdmin):
                     "environment_names",
                     "workspace",
                     ("conversation_mode", "grace_seconds"),
+                    "shown_labels",
                 ],
             },
         ),
@@ -207,6 +209,10 @@ class RunnerAdmin(ReadOnlyAdmin):
     @display(description="flags")
     def shown_flags(self, runner: Runner) -> str:
         return " ".join(runner.flags) or NONE
+
+    @display(description="labels of its node")
+    def shown_labels(self, runner: Runner) -> str:
+        return ", ".join(runner.labels) or NONE
 
     @display(description="environment")
     def environment_names(self, runner: Runner) -> str:

@@ -1,5 +1,6 @@
 """Named reads of runners, projects and nodes."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -35,6 +36,14 @@ class NodeQuerySet(models.QuerySet["Node"]):
             .filter(free__gt=0)
             .order_by("-free", "name")
         )
+
+    def with_labels(self, labels: Sequence[str]) -> "NodeQuerySet":
+        """Return the nodes that have all of these labels."""
+        return self.filter(labels__contains=list(labels))
+
+    def with_program(self, backend: str) -> "NodeQuerySet":
+        """Return the nodes that have the backend's program."""
+        return self.filter(programs__has_key=backend)
 
 
 class RunnerQuerySet(models.QuerySet["Runner"]):

@@ -34,7 +34,7 @@ def launch(request: HttpRequest) -> HttpResponse:
         except RunnerError as error:
             form.refuse(error.message, error.facts.get("field"))
         else:
-            messages.success(request, f"{runner.name} is starting.")
+            messages.success(request, f"{runner.name} is {runner.status}.")
             return redirect(reverse("dashboard:runner", args=[runner.pk]))
     return _show(request, form, status=422)
 
@@ -46,6 +46,7 @@ def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResp
         "chosen": form["backend"].value(),
         "has_projects": Project.objects.open().exists(),
         "has_nodes": Node.objects.accepting().exists(),
+        "node_labels": sorted({label for labels in Node.objects.values_list("labels", flat=True) for label in labels}),
         "session": _found(Session.objects.all(), form["session_id"].value()),
     }
     return show(request, "dashboard/launch.html", context, status=status)
@@ -85,6 +86,7 @@ def _initial(request: HttpRequest) -> dict[str, object]:
             "flags": shlex.join(again.flags),
             "workspace": "" if again.workspace == again.project.path else again.workspace,
             "grace_seconds": again.grace_seconds,
+            "labels": " ".join(again.labels),
         }
     if session is not None:
         initial |= {"project": session.project.name, "backend": session.backend, "session_id": str(session.pk)}

@@ -30,6 +30,7 @@ class RunnerFilter(filters.FilterSet):  # type: ignore[misc]
     project = filters.CharFilter(field_name="project__name", label="Name of the project.")
     node = filters.CharFilter(field_name="node__name", label="Name of the node.")
     backend = filters.CharFilter(field_name="backend")
+    label = filters.CharFilter(method="labelled", label="Asked for a node with this label.")
     session = filters.UUIDFilter(field_name="session_id")
     created_after = filters.IsoDateTimeFilter(
         field_name="created_at", lookup_expr="gte", label="At that time or later."
@@ -40,6 +41,9 @@ class RunnerFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Runner
         fields: list[str] = []
+
+    def labelled(self, queryset: QuerySet[Runner], name: str, value: str) -> QuerySet[Runner]:
+        return queryset.filter(labels__contains=[value])
 
     def is_open(self, queryset: QuerySet[Runner], name: str, value: bool) -> QuerySet[Runner]:
         return queryset.exclude(status__in=TERMINAL) if value else queryset.filter(status__in=TERMINAL)

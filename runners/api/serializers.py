@@ -10,6 +10,7 @@ from runners.api.strict import StrictSerializer
 from runners.api.usage_figures import UNKNOWN, Figures, usage_of_session
 from runners.backends.base import LaunchRequest
 from runners.models import Attempt, Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
+from runners.services.labels import MAX_LABELS
 from runners.services.steer import MAX_GRACE_SECONDS
 from runners.states import ConversationMode, CostSource, OnLimit, RestartPolicy
 
@@ -97,6 +98,7 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
     requested_by = serializers.CharField(source="requested_by.username", allow_null=True, default=None)
     argv = serializers.ListField(child=serializers.CharField())
     flags = serializers.ListField(child=serializers.CharField())
+    labels = serializers.ListField(child=serializers.CharField(), help_text="Its node must have all of these.")
     environment_names = serializers.SerializerMethodField()
     observation = serializers.SerializerMethodField(help_text="null: its present attempt was not seen yet.")
     usage = serializers.SerializerMethodField()
@@ -119,6 +121,7 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "workspace",
             "conversation_mode",
             "grace_seconds",
+            "labels",
             "priority",
             "restart_policy",
             "max_restarts",
@@ -185,6 +188,12 @@ class LaunchSerializer(StrictSerializer):
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
     grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=MAX_GRACE_SECONDS)
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_WORD),
+        required=False,
+        max_length=MAX_LABELS,
+        help_text="It goes to a node that has all of these, and of such to the one with the most free slots.",
+    )
     on_limit = serializers.ChoiceField(
         choices=OnLimit.choices,
         required=False,

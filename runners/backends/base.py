@@ -33,6 +33,8 @@ class LaunchRequest:
     session_id: str = ""
     grace_seconds: int = 10
     name: str = ""
+    #: The node must have all of these.
+    labels: list[str] = field(default_factory=list)
     #: refuse: a full quota or fleet refuses the launch; wait: the runner is queued.
     on_limit: str = OnLimit.REFUSE
     priority: int = 0

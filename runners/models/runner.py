@@ -37,6 +37,7 @@ class Runner(models.Model):
     workspace = models.CharField(max_length=1024, help_text="Absolute working directory.")
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
+    labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
     priority = models.SmallIntegerField(default=0, help_text="Of two that wait, the higher one starts first.")
     restart_policy = models.CharField(max_length=10, choices=RestartPolicy, default=RestartPolicy.NEVER)
     max_restarts = models.PositiveSmallIntegerField(default=3, help_text="Within RESTART_WINDOW; then it stays ended.")

@@ -13,6 +13,7 @@ from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
 from runners.models import Message, Node, Observation, Project, Runner, Session
+from runners.services.labels import check_labels
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
 from runners.shim.identity import boot_id
@@ -33,11 +34,12 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     backend = get_backend(request.backend)
     backend.check(request)
     workspace = workspace_within(project.path, request.workspace)
-    node = _place(project, request)
+    check_labels(request.labels)
+    node, waits_because = _place(project, request)
     if node is not None:
         check_program(backend, request, node)
     session = _session(project, request)
-    runner = _insert(project, node, session, request, workspace=workspace, user=user)
+    runner = _insert(project, node, session, request, workspace=workspace, user=user, reason=waits_because)
     record_arrival(runner, "", actor=actor)
     events.session_opened(session, runner, resumed=request.conversation_mode != ConversationMode.NEW)
     if node is not None:
@@ -48,13 +50,14 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     return runner
 
 
-def _place(project: Project, request: LaunchRequest) -> Node | None:
+def _place(project: Project, request: LaunchRequest) -> tuple[Node | None, str]:
+    """Return the node, or None and what is waited for."""
     try:
-        return take_place(project)
-    except NoPlace:
+        return take_place(project, request), ""
+    except NoPlace as refusal:
         if request.on_limit != OnLimit.WAIT:
             raise
-        return None
+        return None, f"waits: {refusal.message}"[:200]
 
 
 def send_start(runner: Runner) -> None:
@@ -73,13 +76,7 @@ def _open_project(name: str) -> Project:
 
 
 def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node) -> None:
-    """Raise ProgramNotFound if the node is known not to have the program."""
-    if backend.program and backend.name not in node.programs:
-        raise ProgramNotFound(
-            f"{backend.label} ({backend.program}) is not installed on {node.name}.",
-            program=backend.program,
-            node=node.name,
-        )
+    """Raise ProgramNotFound if the command's program is not there; that of a backend was asked for with the slot."""
     # Only the node knows its own file system; where it is this machine, the answer is had at once.
     if not backend.program and node.boot_id == boot_id() and request.argv and backend.find_for(request) is None:
         raise ProgramNotFound(f"There is no program {request.argv[0]!r} on {node.name}.", field="argv", node=node.name)
@@ -103,7 +100,14 @@ def _title(request: LaunchRequest) -> str:
 
 
 def _insert(
-    project: Project, node: Node | None, session: Session, request: LaunchRequest, *, workspace: str, user: Any
+    project: Project,
+    node: Node | None,
+    session: Session,
+    request: LaunchRequest,
+    *,
+    workspace: str,
+    user: Any,
+    reason: str,
 ) -> Runner:
     runner_id = uuid.uuid4()
     runner = Runner.objects.create(
@@ -121,11 +125,13 @@ def _insert(
         workspace=workspace,
         conversation_mode=request.conversation_mode,
         grace_seconds=request.grace_seconds,
+        labels=list(dict.fromkeys(request.labels)),
         priority=request.priority,
         restart_policy=request.restart_policy,
         max_restarts=request.max_restarts,
         requested_by=user,
         status=RunnerStatus.QUEUED if node is None else RunnerStatus.STARTING,
+        reason=reason,
     )
     Observation.objects.create(runner=runner, generation=1, parser_state=carried_state(session, runner))
     Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())

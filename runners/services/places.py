@@ -1,8 +1,10 @@
-"""Where a runner may run: the project's quota and a node's free slot, neither of which can be raced past."""
+"""Where a runner may run: the project's quota and a slot of a node that fits, neither of which can be raced past."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from runners.exceptions import NoNodeAvailable, QuotaExceeded
+from runners.backends import get_backend
+from runners.backends.base import LaunchRequest
+from runners.exceptions import NoNodeAvailable, ProgramNotFound, QuotaExceeded
 from runners.models import Node, Project, ResourceQuota, Runner
 from runners.sql import lock_for_transaction
 
@@ -11,10 +13,10 @@ PROJECT_LOCK = 7101
 NODE_LOCK = 7102
 
 
-def take_place(project: Project) -> Node:
-    """Take a place for one more runner of the project, and return its node. Raises NoPlace."""
+def take_place(project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
+    """Take a place for one more runner of the project, and return its node. Raises NoPlace, ProgramNotFound."""
     take_quota(project)
-    return take_slot()
+    return take_slot(wanted, prefer=prefer)
 
 
 def take_quota(project: Project) -> None:
@@ -35,25 +37,54 @@ def quota_of(project: Project) -> int:
     return ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if found is None else found
 
 
-def take_slot() -> Node:
-    """Return the online node with the most free slots, or raise NoNodeAvailable.
+def take_slot(wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
+    """Return the online node with the most free slots of those that fit: with all labels, and the backend's program.
 
-    The slot is held until the transaction ends.
+    `prefer` goes first if it fits. The slot is held until the transaction ends. Raises NoNodeAvailable, also where no
+    node has the labels, and ProgramNotFound where nodes have them but none the program.
     """
-    for candidate in Node.objects.accepting():
+    fitting = Node.objects.accepting().with_labels(wanted.labels)
+    if get_backend(wanted.backend).program:
+        fitting = fitting.with_program(wanted.backend)
+    for candidate in sorted(fitting, key=lambda node: node != prefer):
         lock_for_transaction(NODE_LOCK, candidate.pk)
         # Counted again under the lock: another launch may have taken the slot since.
-        node = Node.objects.accepting().filter(pk=candidate.pk).first()
+        node = fitting.filter(pk=candidate.pk).first()
         if node is not None:
             return node
-    raise NoNodeAvailable(_why_no_node())
+    raise _why_no_node(wanted)
 
 
-def _why_no_node() -> str:
-    nodes: list[Any] = list(Node.objects.with_occupied())
+def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNotFound:
+    """Return the refusal that names what is missing: a node, a label, the program, or a free slot."""
+    nodes = list(Node.objects.with_occupied())
     if not nodes:
-        return "No node has registered yet: start a node agent (`manage.py nodeagent`)."
+        return NoNodeAvailable("No node has registered yet: start a node agent (`manage.py nodeagent`).")
+    labelled = [node for node in nodes if set(wanted.labels) <= set(node.labels)]
+    if not labelled:
+        return _no_labels(wanted.labels, nodes)
+    backend = get_backend(wanted.backend)
+    equipped = [node for node in labelled if not backend.program or backend.name in node.programs]
+    if not equipped:
+        names = ", ".join(node.name for node in labelled)
+        return ProgramNotFound(
+            f"{backend.label} ({backend.program}) is not installed on {names}.", program=backend.program, nodes=names
+        )
+    with_labels = f" with {_labels(wanted.labels)}" if wanted.labels else ""
     states = ", ".join(
-        f"{node.name} is {node.status} with {node.occupied} of {node.slots} slots taken" for node in nodes
+        f"{node.name} is {node.status} with {getattr(node, 'occupied', 0)} of {node.slots} slots taken"
+        for node in equipped
     )
-    return f"No node has a free slot: {states}."
+    return NoNodeAvailable(f"No node{with_labels} has a free slot: {states}.")
+
+
+def _no_labels(labels: Sequence[str], nodes: Iterable[Node]) -> NoNodeAvailable:
+    present = {label for node in nodes for label in node.labels}
+    missing = [label for label in labels if label not in present]
+    if missing:
+        return NoNodeAvailable(f"No node has {_labels(missing)}.", missing_labels=missing)
+    return NoNodeAvailable(f"No node has {_labels(labels)} together.", missing_labels=list(labels))
+
+
+def _labels(labels: Sequence[str]) -> str:
+    return f"the label {labels[0]}" if len(labels) == 1 else f"the labels {' and '.join(labels)}"

@@ -1,5 +1,6 @@
 """Those that wait for a place: queued runners, and ended ones whose restart is due."""
 
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -11,6 +12,7 @@ from django.utils import timezone
 from runners.backends import get_backend
 from runners.exceptions import LaunchRefused, MoveRefused, NoNodeAvailable, NoPlace, ProgramNotFound, QuotaExceeded
 from runners.models import Runner
+from runners.querysets import RunnerQuerySet
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
 from runners.services.restart import restart_runner
@@ -49,29 +51,48 @@ def restart_due() -> int:
 
 def start_queued() -> int:
     """Start queued runners while there are places."""
-    started, full_projects = 0, set[int]()
+    started, passed = 0, Passed()
     while True:
-        outcome = _start_next(full_projects)
+        outcome = _start_next(passed)
         if outcome is None:
             return started
         started += outcome
 
 
+@dataclass
+class Passed:
+    """Who is passed over in this round: projects with a full quota, and needs for which no node has room."""
+
+    projects: set[int] = field(default_factory=set)
+    #: Backend and labels: those who need the same would be refused the same.
+    needs: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def waiting(self) -> RunnerQuerySet:
+        """Return the queued runners that are left."""
+        runners = Runner.objects.filter(status=RunnerStatus.QUEUED).exclude(project__in=self.projects)
+        for backend, labels in self.needs:
+            runners = runners.exclude(backend=backend, labels=labels)
+        return runners
+
+
 @transaction.atomic
-def _start_next(full_projects: set[int]) -> int | None:
+def _start_next(passed: Passed) -> int | None:
     """Start the next in line and return 1; 0 if it could not be, but another may; None when nothing is left to do."""
     lock_for_transaction(QUEUE_LOCK, 0)
-    runner = next_in_line(full_projects)
+    runner = next_in_line(passed)
     if runner is None:
         return None
     try:
-        node = take_place(runner.project)
+        node = take_place(runner.project, runner)
         check_program(get_backend(runner.backend), runner, node)
     except QuotaExceeded:
-        full_projects.add(runner.project_id)
+        passed.projects.add(runner.project_id)
         return 0
     except NoNodeAvailable:
-        return None
+        if not runner.labels and not get_backend(runner.backend).program:
+            return None  # any node would have done
+        passed.needs.append((runner.backend, runner.labels))
+        return 0
     except ProgramNotFound as refusal:
         reason = refusal.message
         move(runner.pk, RunnerStatus.TERMINATED, generation=runner.generation, actor=ACTOR, reason=reason)
@@ -81,7 +102,7 @@ def _start_next(full_projects: set[int]) -> int | None:
     return 1
 
 
-def next_in_line(without_projects: set[int]) -> Runner | None:
+def next_in_line(passed: Passed) -> Runner | None:
     """Return whose turn it is: of the project with the fewest at work, the highest priority, then the oldest."""
     at_work = (
         Runner.objects.filter(project=OuterRef("project"), status__in=OCCUPYING)
@@ -91,8 +112,7 @@ def next_in_line(without_projects: set[int]) -> Runner | None:
         .values("n")
     )
     return (
-        Runner.objects.filter(status=RunnerStatus.QUEUED)
-        .exclude(project__in=without_projects)
+        passed.waiting()
         .annotate(at_work=Coalesce(Subquery(at_work, output_field=IntegerField()), 0))
         .select_related("project")
         .order_by("at_work", "-priority", "created_at")

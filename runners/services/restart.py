@@ -59,7 +59,7 @@ def restart_runner(runner_id: UUID, *, actor: str) -> Runner:
     runner = Runner.objects.select_related("project", "session").filter(pk=runner_id).first()
     if runner is None or runner.status not in TERMINAL:
         raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
-    node = take_place(runner.project)
+    node = take_place(runner.project, runner)
     check_program(get_backend(runner.backend), runner, node)
     # The row is locked by move(), after the locks of project and node as in a launch: never the other way round.
     moved = move(
