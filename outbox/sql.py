@@ -17,6 +17,12 @@ NUMBER = """
     WHERE entry.id = numbered.id
 """
 
+# Both answers come from the ends of an index. Asked with every wake-up, twice.
+STREAM_STATE = """
+    SELECT EXISTS (SELECT FROM outbox_entry WHERE sequence IS NULL),
+        (SELECT coalesce(max(sequence), 0) FROM outbox_entry)
+"""
+
 # A lane is locked for the session, not for a transaction: none stays open while messages travel, and the server
 # releases the lock of a relay that was killed.
 LOCK_LANES = """

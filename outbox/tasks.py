@@ -2,14 +2,14 @@
 
 from celery import shared_task
 
-from outbox.services.relay import relay_all
+from outbox.services.relay import relay_in_turn
 from outbox.services.retention import purge_delivered
 
 
 @shared_task
 def relay() -> None:
     """Deliver what is due."""
-    relay_all()
+    relay_in_turn()
 
 
 @shared_task

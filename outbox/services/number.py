@@ -1,10 +1,8 @@
 """Give committed entries their position in the stream."""
 
 from django.db import connection, transaction
-from django.db.models import Max
 
 from outbox import sql
-from outbox.models import Entry
 
 #: Rows numbered in one transaction: about 0.2 s, so that no reader waits long for the lock behind a backlog.
 CHUNK = 10_000
@@ -17,9 +15,20 @@ def number_committed() -> int:
     after commit, by one process at a time: who has read position n will find every later entry past n.
     Call it outside a transaction; inside one the lock would be held, and the numbers hidden, until its end.
     """
-    while Entry.objects.filter(sequence__isnull=True).exists() and _number_chunk() == CHUNK:
-        continue
-    return int(Entry.objects.aggregate(top=Max("sequence"))["top"] or 0)
+    unnumbered, top = _stream_state()
+    while unnumbered:
+        more = _number_chunk() == CHUNK
+        _, top = _stream_state()
+        unnumbered = more
+    return top
+
+
+def _stream_state() -> tuple[bool, int]:
+    """Return whether entries wait for a position, and the highest given."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.STREAM_STATE)
+        unnumbered, top = cursor.fetchone()
+    return bool(unnumbered), int(top)
 
 
 def _number_chunk() -> int:

@@ -99,10 +99,13 @@ def find_attempts(runs: Path, known: set[str]) -> Iterator[Attempt]:
     for directory in runs.iterdir():
         if directory.name in known:
             continue
-        attempt = attempt_at(directory)
-        if attempt is None:
-            continue
-        if (directory / INGESTED).exists():
-            known.add(directory.name)
-        else:
+        if attempt := find_attempt(directory):
             yield attempt
+        elif (directory / INGESTED).exists():
+            known.add(directory.name)
+
+
+def find_attempt(directory: Path) -> Attempt | None:
+    """Return the attempt of this run directory, or None if there is none or it is done with."""
+    attempt = attempt_at(directory)
+    return attempt if attempt and directory.is_dir() and not (directory / INGESTED).exists() else None

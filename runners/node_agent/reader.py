@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from runners.models import Observation
-from runners.node_agent.attempts import Attempt, find_attempts
+from runners.node_agent.attempts import Attempt, find_attempt, find_attempts
 from runners.node_agent.database import in_database
 from runners.services.ingest import Batch, ingest
 
@@ -34,14 +34,17 @@ class Reader:
     def look(self) -> None:
         """Adopt the attempts that are new here."""
         for attempt in find_attempts(self.runs, self._known):
-            self._known.add(attempt.name)
-            self.open[attempt.name] = attempt
-            log.info("attempt_adopted", run=attempt.name)
+            self._adopt(attempt)
+
+    def _adopt(self, attempt: Attempt) -> None:
+        self._known.add(attempt.name)
+        self.open[attempt.name] = attempt
+        log.info("attempt_adopted", run=attempt.name)
 
     async def read(self, name: str) -> bool:
         """Read all there is of one attempt; return whether there was anything. Not for two tasks at once."""
-        if name not in self.open:
-            self.look()
+        if name not in self._known and (new := find_attempt(self.runs / name)):
+            self._adopt(new)
         attempt = self.open.get(name)
         if attempt is not None and attempt.aside_until > time.monotonic():
             return False

@@ -157,6 +157,8 @@ def enter_prompt(runner: Runner) -> None:
 
 def carried_state(session: Session, runner: Runner) -> dict[str, Any]:
     """Return what the parser of a resumed conversation must know: the running totals its program goes on from."""
+    if runner.conversation_mode == ConversationMode.NEW:
+        return {}
     last = (
         Observation.objects.filter(runner__session=session)
         .exclude(runner=runner)

@@ -115,8 +115,16 @@ def _move_if_legal(
     starts = sources(to) if allowed is None else sources(to) & allowed
     if runner.status not in starts:
         return False
-    moved = move(runner.pk, to, generation=runner.generation, actor=ACTOR, reason=reason, allowed=allowed, **changes)
-    runner.status, runner.ended_at = moved.status, moved.ended_at
+    move(
+        runner.pk,
+        to,
+        generation=runner.generation,
+        actor=ACTOR,
+        reason=reason,
+        allowed=allowed,
+        locked=runner,
+        **changes,
+    )
     return True
 
 
