@@ -13,7 +13,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 BIN := .venv/bin
 # Types and Django's checks need settings, but no server.
 THROWAWAY := STRATAVORE_ENV_FILE=/dev/null DATABASE_URL=postgres://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 \
-	SECRET_KEY=only-for-checks-0000000000000000000000000000000000
+	SECRET_KEY=only-for-checks-0000000000000000000000000000000000 AUDIT_KEYS=checks:only-for-checks-0000000000000000000000000000000
 
 .PHONY: help
 help: ## list these targets

@@ -21,9 +21,13 @@ def main() -> "int | str":
     from django.conf import settings
     from django.core.management import execute_from_command_line
 
+    from outbox.origin import come_from_command_line
+
     try:
         if sys.argv[1:2] not in ([], ["help"], ["--help"], ["version"], ["--version"]):
             settings.INSTALLED_APPS  # noqa: B018 - Django itself reads them late, and some commands not at all
+            if sys.argv[1] != "nodeagent":
+                come_from_command_line()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as problem:
         return str(problem)

@@ -30,3 +30,11 @@ class BrokerMismatch(OutboxError):
 
 class BrokerUnavailable(OutboxError):
     """The broker could not be reached, or the connection was lost: whatever was unconfirmed must be sent again."""
+
+
+class UnknownAuditKey(OutboxError):
+    """A row of the audit log was signed with a key that AUDIT_KEYS does not hold."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"The audit key {key_id!r} is not in AUDIT_KEYS: keys that have signed must stay there.")
+        self.key_id = key_id

@@ -3,9 +3,10 @@
 #: Names of the advisory locks, so that no other part of the project takes the same by chance.
 NUMBERING_LOCK = 0x6F757400
 LANE_LOCK = 0x6F757401
+SEALING_LOCK = 0x6F757402
 
 # The ORM has no advisory locks. Released when the transaction ends, after its rows have become visible.
-LOCK_NUMBERING = "SELECT pg_advisory_xact_lock(%s)"
+LOCK_FOR_TRANSACTION = "SELECT pg_advisory_xact_lock(%s)"
 
 # The ORM cannot update from an ordered subquery. nextval is called in the order of the inner query.
 NUMBER = """

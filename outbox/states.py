@@ -14,3 +14,14 @@ class Status(TextChoices):
     PENDING = "pending", "Pending"
     DELIVERED = "delivered", "Delivered"
     DEAD = "dead", "Dead"
+
+
+class Source(TextChoices):
+    """By which door an act came."""
+
+    PAGE = "page", "Dashboard"
+    API = "api", "API"
+    ADMIN = "admin", "Admin"
+    CLI = "cli", "Command line"
+    TASK = "task", "Task"
+    SYSTEM = "system", "System"

@@ -45,6 +45,8 @@ beat_schedule = {
     "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
     # What waits is started by the event that frees a place; this is for restarts that fall due and for lost wake-ups.
     "start-waiting": {"task": "runners.tasks.start_waiting", "schedule": 1.0, "options": {"expires": 5}},
+    "seal-audit": {"task": "outbox.tasks.seal_audit", "schedule": 1.0, "options": {"expires": 5}},
+    "seal-late-audit": {"task": "outbox.tasks.seal_audit", "args": [True], "schedule": 3600.0},
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     "reconcile": {"task": "runners.tasks.reconcile", "schedule": 30.0, "options": {"expires": 30}},
 }

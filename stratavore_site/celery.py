@@ -15,6 +15,9 @@ app.config_from_object("stratavore_site.broker")
 app.autodiscover_tasks(["outbox", "runners", "agents"])
 
 
+from stratavore_site import origin as origin  # noqa: E402 - tells the audit log which task acts
+
+
 @setup_logging.connect
 def keep_our_logs(**_: Any) -> None:
     """Keep Django's logging: Celery would otherwise put its own in place."""

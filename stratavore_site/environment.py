@@ -1,6 +1,7 @@
 """Read the settings that come from the environment, and refuse a bad one with a sentence that names it."""
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,20 @@ def secret(name: str, *, development: bool) -> str:
     if len(value) < 32:
         raise ImproperlyConfigured(f"{name} is too short ({len(value)} characters): use 50 random ones.")
     return value
+
+
+def keys(name: str, *, development: bool) -> dict[str, str]:
+    """Return keys by id, in order: `2026:<32 characters or more>,2025:<…>`; only development may leave them out."""
+    if development and not os.environ.get(name):
+        return {"development": "development-only-" + "0" * 40}
+    value = required(name, because="a comma-separated list of <id>:<32 random characters or more>; the first one signs")
+    pairs = [part.strip().partition(":") for part in value.split(",")]
+    found = {key_id: key for key_id, _, key in pairs}
+    if any(not re.fullmatch(r"[\w.-]{1,20}", key_id) or len(key) < 32 for key_id, key in found.items()):
+        raise ImproperlyConfigured(f"{name} must look like <id>:<key>,…: ids of 1 to 20 letters, keys of 32 or more.")
+    if len(found) != len(pairs):
+        raise ImproperlyConfigured(f"{name} names one id twice.")
+    return found
 
 
 def url(name: str, schemes: tuple[str, ...], *, default: str | None = None, because: str = "") -> str:

@@ -193,6 +193,7 @@ def settings_of_this_process() -> dict[str, str]:
         "STRATAVORE_WORKSPACE_ROOTS": str(workspaces),
         "STRATAVORE_NODE": "test-node",
         "SECRET_KEY": "only-for-tests-" + "0" * 40,
+        "AUDIT_KEYS": "test:only-for-tests-" + "1" * 40,
         "DEBUG": "false",
         "LOG_FORMAT": "console",
         "LOG_LEVEL": "WARNING",

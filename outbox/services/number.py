@@ -34,6 +34,6 @@ def _stream_state() -> tuple[bool, int]:
 def _number_chunk() -> int:
     # Two statements: the second must see what the holder before us has committed.
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql.LOCK_NUMBERING, [sql.NUMBERING_LOCK])
+        cursor.execute(sql.LOCK_FOR_TRANSACTION, [sql.NUMBERING_LOCK])
         cursor.execute(sql.NUMBER, [CHUNK])
         return int(cursor.rowcount)

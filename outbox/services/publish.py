@@ -1,13 +1,11 @@
 """Write events and tasks into the outbox, in the caller's transaction."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 import structlog
 from django.conf import settings
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
 from outbox import registry
@@ -15,6 +13,7 @@ from outbox.exceptions import InvalidEventData, OutsideTransaction
 from outbox.models import Entry
 from outbox.services.wake import wake_after_commit
 from outbox.states import Kind
+from outbox.storable import storable
 
 
 def publish(
@@ -60,37 +59,8 @@ def _write(kind: Kind, name: str, *, aggregate: str, subject: str, routing_key: 
         lane=lane_of(aggregate),
         subject=subject,
         routing_key=routing_key,
-        data=_storable(data, what=f"{name} for {aggregate}"),
+        data=storable(data, what=f"{name} for {aggregate}"),
         traceparent=structlog.contextvars.get_contextvars().get("traceparent", ""),
     )
     wake_after_commit()
     return entry
-
-
-def _storable(data: dict[str, Any], *, what: str) -> Any:
-    r"""Return `data` as PostgreSQL can hold it, or raise InvalidEventData.
-
-    jsonb has no \u0000 and no half of a surrogate pair, and refusing them would undo the caller's change for what an
-    agent happened to print: they become U+FFFD, as undecodable bytes do.
-    """
-    try:
-        text = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidEventData(f"{what} is not JSON: {error}") from error
-    if "\\u0000" not in text and not _has_surrogate(text):
-        return data
-    return _repaired(json.loads(text))
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else False
-
-
-def _repaired(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")
-    if isinstance(value, dict):
-        return {_repaired(key): _repaired(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_repaired(item) for item in value]
-    return value

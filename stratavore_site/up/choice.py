@@ -51,6 +51,8 @@ def settings(state: Path, addresses: Mapping[str, str]) -> dict[str, str]:
     kept = read(env_file(state))
     values = {
         "SECRET_KEY": os.environ.get("SECRET_KEY") or kept.get("SECRET_KEY") or secrets.token_urlsafe(50),
+        # Of its own: the secret key may be changed when it leaked; this one must go on verifying what it signed.
+        "AUDIT_KEYS": os.environ.get("AUDIT_KEYS") or kept.get("AUDIT_KEYS") or f"1:{secrets.token_urlsafe(50)}",
         "DEBUG": os.environ.get("DEBUG") or "false",
         "LOG_FORMAT": os.environ.get("LOG_FORMAT") or "console",
         "STRATAVORE_STATE_DIR": str(state),

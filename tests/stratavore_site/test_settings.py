@@ -11,6 +11,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 GOOD = {
     "SECRET_KEY": "s" * 50,
+    "AUDIT_KEYS": "1:" + "a" * 50,
     "DATABASE_URL": "postgres://u:p@localhost/name",
     "REDIS_URL": "redis://localhost/0",
     "STRATAVORE_ENV_FILE": os.devnull,
@@ -36,6 +37,8 @@ def start(**changes: str) -> subprocess.CompletedProcess[str]:
         ({"REDIS_URL": "localhost:6379"}, "REDIS_URL must start with redis://"),
         ({"SECRET_KEY": ""}, "SECRET_KEY is not set: "),
         ({"SECRET_KEY": "short"}, "SECRET_KEY is too short"),
+        ({"AUDIT_KEYS": ""}, "AUDIT_KEYS is not set: "),
+        ({"AUDIT_KEYS": "a" * 50}, "AUDIT_KEYS must look like <id>:<key>"),
         ({"STRATAVORE_NODE_SLOTS": "many"}, "STRATAVORE_NODE_SLOTS must be a whole number, not 'many'."),
         ({"STRATAVORE_WORKSPACE_ROOTS": "work"}, "STRATAVORE_WORKSPACE_ROOTS must hold absolute paths"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of "),

@@ -30,6 +30,7 @@ SERVER_SETTINGS = (
     "REDIS_URL",
     "AMQP_URL",
     "SECRET_KEY",
+    "AUDIT_KEYS",
     "DATABASE_POOL_SIZE",
     "LOG_LEVEL",
     "LOG_FORMAT",
@@ -302,13 +303,16 @@ def test_unasked_it_takes_the_next_free_port() -> None:
             assert taken < ground.port(None) < taken + 100
 
 
-def test_a_secret_key_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_keys_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY")
+    monkeypatch.delenv("AUDIT_KEYS")
     monkeypatch.delenv("STRATAVORE_ENV_FILE")
     first = choice.settings(tmp_path, {})
     choice.write(choice.env_file(tmp_path), first)
     assert len(first["SECRET_KEY"]) >= 50
-    assert choice.settings(tmp_path, {})["SECRET_KEY"] == first["SECRET_KEY"]
+    assert len(first["AUDIT_KEYS"]) >= 50
+    again = choice.settings(tmp_path, {})
+    assert (again["SECRET_KEY"], again["AUDIT_KEYS"]) == (first["SECRET_KEY"], first["AUDIT_KEYS"])
 
 
 def test_a_long_log_is_moved_aside_while_its_writer_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
