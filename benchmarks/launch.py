@@ -93,7 +93,7 @@ def _processes() -> Iterator[None]:
     """Run what a launch passes through: both workers, beat and the node agent."""
     state = Path(settings.STATE_DIR)
     commands = [
-        [*CELERY, "--queues=stratavore.control,outbox.wake", "--hostname=control@bench"],
+        [*CELERY, "--queues=stratavore.control,outbox.wake,outbox.webhooks", "--hostname=control@bench"],
         [*CELERY, f"--queues=node.{settings.NODE_NAME}", "--hostname=node@bench"],
         [*CELERY[:6], "beat", f"--schedule={state / 'beat'}", "--pidfile="],
         [sys.executable, "manage.py", "nodeagent"],

@@ -8,3 +8,6 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from outbox import checks as checks
         from outbox import metrics as metrics
+        from outbox.webhooks import types
+
+        types.register_types()

@@ -38,3 +38,24 @@ class UnknownAuditKey(OutboxError):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"The audit key {key_id!r} is not in AUDIT_KEYS: keys that have signed must stay there.")
         self.key_id = key_id
+
+
+class SecretUnreadable(OutboxError):
+    """A secret in the database was encrypted with a key that is not there any more."""
+
+
+class WebhookRefused(OutboxError):
+    """What was asked of a webhook makes no sense; `field` names the culprit."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = {"field": field} if field else {}
+
+
+class AddressRefused(OutboxError):
+    """A webhook's address is not one that requests may be sent to."""
+
+
+class WebhookInactive(OutboxError):
+    """Nothing is sent to a webhook that is switched off."""

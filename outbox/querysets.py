@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
-from outbox.states import Kind, Status
+from outbox.states import DeliveryStatus, Kind, Status
 
 if TYPE_CHECKING:
-    from outbox.models import Entry  # noqa: F401 - the type argument below
+    # Type arguments below.
+    from outbox.models import Entry, Webhook, WebhookDelivery  # noqa: F401
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -26,3 +27,19 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def after(self, sequence: int) -> "EntryQuerySet":
         """Return the events past a reader's position, oldest first. What has no position yet is not in the stream."""
         return self.events().filter(sequence__gt=sequence).order_by("sequence")
+
+
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    def active(self) -> "WebhookQuerySet":
+        return self.filter(active=True)
+
+
+class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    def pending(self) -> "WebhookDeliveryQuerySet":
+        return self.filter(status=DeliveryStatus.PENDING)
+
+    def failed(self) -> "WebhookDeliveryQuerySet":
+        return self.filter(status=DeliveryStatus.FAILED)
+
+    def settled(self) -> "WebhookDeliveryQuerySet":
+        return self.exclude(status=DeliveryStatus.PENDING)

@@ -145,3 +145,47 @@ PURGE_DELIVERED = """
         LIMIT %(limit)s
     )
 """
+
+# --- Webhooks ---
+
+WEBHOOK_CLAIM_LOCK = 0x6F757402
+
+# The ORM has no LATERAL: so many of each receiver, however long the line of another is. A receiver that fails gets one
+# request at a time, so that those which never answer do not take all the senders. The lease, not a lock, keeps others
+# away, because the request outlives this transaction.
+CLAIM_DELIVERIES = """
+    UPDATE outbox_webhookdelivery SET leased_until = statement_timestamp() + make_interval(secs => %(lease)s)
+    WHERE id IN (
+        SELECT due.id FROM outbox_webhook AS webhook,
+        LATERAL (
+            SELECT count(*) AS busy FROM outbox_webhookdelivery
+            WHERE webhook_id = webhook.id AND status = 'pending' AND leased_until > statement_timestamp()
+        ) AS flight,
+        LATERAL (
+            SELECT id FROM outbox_webhookdelivery
+            WHERE webhook_id = webhook.id AND status = 'pending' AND next_attempt_at <= statement_timestamp()
+                AND (leased_until IS NULL OR leased_until <= statement_timestamp())
+            ORDER BY next_attempt_at, id
+            LIMIT greatest(
+                0, CASE WHEN webhook.failing_since IS NULL THEN %(concurrency)s ELSE 1 END - flight.busy
+            )
+        ) AS due
+        WHERE webhook.active AND (webhook.resting_until IS NULL OR webhook.resting_until <= statement_timestamp())
+        ORDER BY random()
+        LIMIT %(room)s
+    )
+    RETURNING id
+"""
+
+# The ORM cannot delete with a limit, and would read the attempts to delete them one by one.
+PURGE_DELIVERIES = """
+    WITH old AS (
+        SELECT id FROM outbox_webhookdelivery WHERE settled_at < %(before)s ORDER BY settled_at LIMIT %(limit)s
+    ), attempts AS (
+        DELETE FROM outbox_webhookattempt WHERE delivery_id IN (SELECT id FROM old)
+    )
+    DELETE FROM outbox_webhookdelivery WHERE id IN (SELECT id FROM old)
+"""
+
+# As the relay reads them: the data as the text that goes into the envelope.
+EVENTS_BY_ID = f"SELECT {_COLUMNS} FROM outbox_entry WHERE event_id = ANY(%s)"  # noqa: S608 - only constants go in

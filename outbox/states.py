@@ -25,3 +25,11 @@ class Source(TextChoices):
     CLI = "cli", "Command line"
     TASK = "task", "Task"
     SYSTEM = "system", "System"
+
+
+class DeliveryStatus(TextChoices):
+    """Of a webhook's delivery. pending > delivered | failed; both > pending (by hand)."""
+
+    PENDING = "pending", "Pending"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"

@@ -3,8 +3,9 @@
 from celery import shared_task
 
 from outbox.services.relay import relay_in_turn
-from outbox.services.retention import purge_delivered
+from outbox.services.retention import purge_delivered, purge_deliveries
 from outbox.services.seal import seal_committed
+from outbox.services.send import send_due
 
 
 @shared_task
@@ -15,11 +16,18 @@ def relay() -> None:
 
 @shared_task
 def purge() -> None:
-    """Delete delivered entries that are older than OUTBOX_RETENTION_DAYS."""
+    """Delete delivered entries and the webhooks' log, once older than the settings keep them."""
     purge_delivered()
+    purge_deliveries()
 
 
 @shared_task
 def seal_audit(everything: bool = False) -> None:
     """Give committed acts their place in the chain."""
     seal_committed(everything=everything)
+
+
+@shared_task
+def send_webhooks() -> None:
+    """Send what webhooks wait for."""
+    send_due()

@@ -24,13 +24,19 @@ broker_transport_options: dict[str, Any] = (
 CONTROL_QUEUE = "stratavore.control"
 #: Wake-ups of the outbox relay. The broker keeps at most one waiting; a lost one is made good by the beat.
 WAKE_QUEUE = "outbox.wake"
+#: Wake-ups of whoever sends webhooks: apart, so that receivers that are slow to answer hold up nothing else.
+WEBHOOK_QUEUE = "outbox.webhooks"
 task_queues = [
     Queue(CONTROL_QUEUE, routing_key=CONTROL_QUEUE, queue_arguments={"x-queue-type": "quorum"} if _amqp else {}),
     Queue(WAKE_QUEUE, routing_key=WAKE_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
+    Queue(WEBHOOK_QUEUE, routing_key=WEBHOOK_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
 ]
 task_default_queue = CONTROL_QUEUE
 task_create_missing_queue_type = "quorum" if _amqp else "classic"
-task_routes = {"outbox.tasks.relay": {"queue": WAKE_QUEUE}}
+task_routes = {
+    "outbox.tasks.relay": {"queue": WAKE_QUEUE},
+    "outbox.tasks.send_webhooks": {"queue": WEBHOOK_QUEUE},
+}
 
 task_ignore_result = True
 task_acks_late = True
@@ -43,6 +49,8 @@ timezone = "UTC"
 beat_schedule = {
     # The safety beat of the outbox: what a lost wake-up left behind goes out within a second.
     "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
+    # Retries that fall due, and lost wake-ups.
+    "send-webhooks": {"task": "outbox.tasks.send_webhooks", "schedule": 1.0, "options": {"expires": 5}},
     # What waits is started by the event that frees a place; this is for restarts that fall due and for lost wake-ups.
     "start-waiting": {"task": "runners.tasks.start_waiting", "schedule": 1.0, "options": {"expires": 5}},
     "seal-audit": {"task": "outbox.tasks.seal_audit", "schedule": 1.0, "options": {"expires": 5}},

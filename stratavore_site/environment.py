@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,6 +102,17 @@ def names(name: str, default: list[str]) -> list[str]:
     """Return a comma-separated list."""
     raw = os.environ.get(name, "").strip()
     return [part.strip() for part in raw.split(",") if part.strip()] if raw else default
+
+
+def networks(name: str) -> list[str]:
+    """Return a comma-separated list of IP networks."""
+    found = names(name, [])
+    for network in found:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} must hold networks such as 10.0.0.0/8: {error}.") from None
+    return found
 
 
 def directories(name: str, default: list[Path]) -> list[Path]:

@@ -91,6 +91,12 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     agents.PersonalityInUse: Problem(
         "personality_in_use", 409, "Agents have this personality", "Give the agents another one first."
     ),
+    outbox.WebhookRefused: Problem(
+        "webhook_refused", 422, "What was asked of a webhook makes no sense", "Mend the field named in `field`."
+    ),
+    outbox.WebhookInactive: Problem(
+        "webhook_inactive", 409, "The webhook is switched off", "Switch it on first: PATCH with `active`."
+    ),
     outbox.BrokerUnavailable: Problem("broker_unavailable", 503, "The broker does not answer", "Try again."),
 }
 

@@ -137,6 +137,8 @@ HTTPS = environment.boolean("STRATAVORE_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+#: Fernet keys for secrets in the database: the first encrypts, all decrypt. Empty: one made of SECRET_KEY.
+ENCRYPTION_KEYS = environment.names("STRATAVORE_ENCRYPTION_KEYS", [])
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -174,6 +176,7 @@ SPECTACULAR_SETTINGS = {
         "ProjectStatus": "runners.states.ProjectStatus",
         "CostSource": "runners.states.CostSource",
         "AgentStatus": "agents.states.AgentStatus",
+        "WebhookDeliveryStatus": "outbox.states.DeliveryStatus",
     },
 }
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token"}
@@ -194,8 +197,27 @@ OUTBOX_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 OUTBOX_RETENTION_DAYS = environment.integer("OUTBOX_RETENTION_DAYS", 30, minimum=1)
 #: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
 OUTBOX_HANDLERS: dict[str, list[str]] = {}
+#: Called with all events of a batch at once, for what a query for each event would make slow.
+OUTBOX_BATCH_HANDLERS = ["outbox.services.fan_out.fan_out"]
 #: Told after a batch that the stream has grown; best effort, for live views.
 OUTBOX_LISTENERS = ["dashboard.push.stream_grew"]
+
+# --- Webhooks ----------------------------------------------------------------------------------------------------
+
+#: Networks that webhooks may reach although they are not public: ["10.0.0.0/8"].
+WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
+#: Plain http:// addresses; what is sent can then be read on its way.
+WEBHOOK_ALLOW_HTTP = environment.boolean("WEBHOOK_ALLOW_HTTP", False)
+#: Requests to one receiver at once.
+WEBHOOK_CONCURRENCY = environment.integer("WEBHOOK_CONCURRENCY", 4, minimum=1)
+#: For so long a delivery is tried again.
+WEBHOOK_RETRY_HOURS = environment.integer("WEBHOOK_RETRY_HOURS", 24, minimum=1)
+#: A webhook that did nothing but fail for so long is switched off.
+WEBHOOK_DISABLE_AFTER_DAYS = environment.integer("WEBHOOK_DISABLE_AFTER_DAYS", 5, minimum=1)
+#: After a change of the secret both are used for so long.
+WEBHOOK_ROTATION_HOURS = environment.integer("WEBHOOK_ROTATION_HOURS", 24, minimum=0)
+#: The log of deliveries.
+WEBHOOK_RETENTION_DAYS = environment.integer("WEBHOOK_RETENTION_DAYS", 30, minimum=1)
 
 # --- Runners -----------------------------------------------------------------------------------------------------
 

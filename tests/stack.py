@@ -47,7 +47,11 @@ class Stack:
         self.port = free_port()
         self.env = {**os.environ, **self._environment(), **extra}
         self.commands = {
-            "worker": [*WORKER, "--queues=stratavore.control,outbox.wake", f"--hostname=control@{self.node}"],
+            "worker": [
+                *WORKER,
+                "--queues=stratavore.control,outbox.wake,outbox.webhooks",
+                f"--hostname=control@{self.node}",
+            ],
             "node worker": [*WORKER, f"--queues=node.{self.node}", f"--hostname=node@{self.node}"],
             "beat": [*CELERY, "beat", f"--schedule={directory / 'beat'}", "--pidfile="],
             "node agent": [sys.executable, "manage.py", "nodeagent", "--skip-checks"],

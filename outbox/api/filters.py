@@ -2,8 +2,9 @@
 
 import django_filters
 
-from outbox.models import Entry
+from outbox.models import Entry, WebhookDelivery
 from outbox.querysets import EntryQuerySet
+from outbox.states import DeliveryStatus
 
 
 class EventFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -17,3 +18,12 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]
     def of_type(self, entries: EntryQuerySet, name: str, value: str) -> EntryQuerySet:
         family = value.removesuffix("*")
         return entries.filter(type__startswith=family) if family != value else entries.filter(type=value)
+
+
+class WebhookDeliveryFilter(django_filters.FilterSet):  # type: ignore[misc]
+    status = django_filters.ChoiceFilter(choices=DeliveryStatus.choices)
+    event_type = django_filters.CharFilter()
+
+    class Meta:
+        model = WebhookDelivery
+        fields = ["status", "event_type"]

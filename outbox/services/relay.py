@@ -96,10 +96,11 @@ def deliver(batch: Sequence[Outgoing]) -> Outcome:
         # Before the handlers: with the broker away they would be called again every second.
         exchange.connect()
     ready = [entry for entry in batch if entry.aggregate not in outcome.held and _accepted(entry, outcome)]
+    ready = handlers.handle_together([entry for entry in ready if entry.is_event], outcome)
     if exchange.enabled():
-        exchange.publish([entry for entry in ready if entry.is_event], outcome)
+        exchange.publish(ready, outcome)
     else:
-        outcome.delivered += [entry.id for entry in ready if entry.is_event]
+        outcome.delivered += [entry.id for entry in ready]
     return outcome
 
 

@@ -18,11 +18,20 @@ def purge_delivered() -> int:
 
     What is pending or dead stays however old it is, and so does the newest entry: it says how far the stream reaches.
     """
-    before = timezone.now() - timedelta(days=settings.OUTBOX_RETENTION_DAYS)
+    return _purge(sql.PURGE_DELIVERED, settings.OUTBOX_RETENTION_DAYS)
+
+
+def purge_deliveries() -> int:
+    """Delete webhooks' deliveries settled over WEBHOOK_RETENTION_DAYS ago, with their attempts; return how many."""
+    return _purge(sql.PURGE_DELIVERIES, settings.WEBHOOK_RETENTION_DAYS)
+
+
+def _purge(statement: str, days: int) -> int:
+    before = timezone.now() - timedelta(days=days)
     deleted = 0
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(sql.PURGE_DELIVERED, {"before": before, "limit": CHUNK})
+            cursor.execute(statement, {"before": before, "limit": CHUNK})
             deleted += int(cursor.rowcount)
             if cursor.rowcount < CHUNK:
                 return deleted

@@ -1,5 +1,6 @@
-"""Events to the functions named in OUTBOX_HANDLERS, and news of the stream to those in OUTBOX_LISTENERS."""
+"""Events to the functions named in OUTBOX_HANDLERS and OUTBOX_BATCH_HANDLERS, and news of the stream to listeners."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import structlog
@@ -8,6 +9,7 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from outbox.envelope import Outgoing
+from outbox.sinks.outcome import Outcome
 
 log = structlog.get_logger(__name__)
 _told = 0
@@ -23,6 +25,35 @@ def handle(event: Outgoing) -> None:
             for path in paths:
                 with transaction.atomic():
                     import_string(path)(event)
+
+
+def handle_together(events: Sequence[Outgoing], outcome: Outcome) -> list[Outgoing]:
+    """Call each batch handler once with all of `events`; return those that went well.
+
+    If it raises, with one event after the other, to fail only the one to blame. It may see an event again.
+    """
+    try:
+        _call_batch_handlers(events)
+    except Exception:
+        log.exception("outbox_batch_handler_failed", size=len(events))
+        return [event for event in events if event.aggregate not in outcome.held and _alone(event, outcome)]
+    return list(events)
+
+
+def _alone(event: Outgoing, outcome: Outcome) -> bool:
+    try:
+        _call_batch_handlers([event])
+    except Exception as error:
+        log.exception("outbox_entry_failed", entry=event.id, type=event.type)
+        outcome.fail(event, f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _call_batch_handlers(events: Sequence[Outgoing]) -> None:
+    for path in settings.OUTBOX_BATCH_HANDLERS if events else ():
+        with transaction.atomic():
+            import_string(path)(events)
 
 
 def tell_listeners(sequence: int) -> None:

@@ -1,4 +1,4 @@
-"""The thread that sends wake-ups to the relay, by Celery's broker."""
+"""The threads that send wake-ups by Celery's broker: to the relay, and to whoever sends webhooks."""
 
 import atexit
 import os
@@ -12,6 +12,7 @@ from outbox.exceptions import BrokerUnavailable
 from outbox.sinks.celery_broker import CeleryBroker, speaks_amqp
 
 RELAY_TASK = "outbox.tasks.relay"
+SEND_TASK = "outbox.tasks.send_webhooks"
 #: The least time between two wake-ups of one process: a relay takes about as long to look.
 GAP_SECONDS = 0.003
 #: After a failure the broker is left alone for so long; the beat's own wake-ups come as often.
@@ -25,30 +26,32 @@ EXPIRES_SECONDS = 60
 
 log = structlog.get_logger(__name__)
 _starting = threading.Lock()
-_waker: "Waker | None" = None
+_wakers: dict[str, "Waker"] = {}
 
 
-def ask() -> None:
+def ask(task: str = RELAY_TASK) -> None:
     """Have one wake-up sent soon; several askers within GAP_SECONDS share it. Never waits, never raises."""
-    global _waker
-    if _waker is None or _waker.pid != os.getpid():
+    waker = _wakers.get(task)
+    if waker is None or waker.pid != os.getpid():
         with _starting:
-            if _waker is None or _waker.pid != os.getpid():
-                _waker = Waker()
-    _waker.wanted.set()
+            waker = _wakers.get(task)
+            if waker is None or waker.pid != os.getpid():
+                waker = _wakers[task] = Waker(task)
+    waker.wanted.set()
 
 
 class Waker:
-    """The thread of one process that sends wake-ups, without confirms: a lost one costs a second."""
+    """The thread of one process that sends wake-ups for one task, without confirms: a lost one costs a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str) -> None:
+        self.task = task
         self.pid = os.getpid()
         self.wanted = threading.Event()
         self.quiet = threading.Event()
         self._broker = CeleryBroker(
             confirm=False, connect_timeout=CONNECT_TIMEOUT_SECONDS, timeout=SEND_TIMEOUT_SECONDS
         )
-        threading.Thread(target=self._run, name="outbox wake-ups", daemon=True).start()
+        threading.Thread(target=self._run, name=f"wake-ups for {task}", daemon=True).start()
         atexit.register(self.quiet.wait, FAREWELL_SECONDS)
 
     def _run(self) -> None:
@@ -65,7 +68,7 @@ class Waker:
         """Send a wake-up; return how long to rest."""
         try:
             if not self._one_waits():
-                self._broker.send(RELAY_TASK, expires=EXPIRES_SECONDS)
+                self._broker.send(self.task, expires=EXPIRES_SECONDS)
         except BrokerUnavailable as error:
             log.info("outbox_wake_failed", error=str(error))
             return REST_SECONDS
@@ -77,8 +80,8 @@ class Waker:
 
     def _one_waits(self) -> bool:
         """Return whether a wake-up waits already. RabbitMQ knows by itself: its queue holds one (x-max-length)."""
-        return not speaks_amqp() and self._broker.waiting(_queue()) > 0
+        return not speaks_amqp() and self._broker.waiting(_queue(self.task)) > 0
 
 
-def _queue() -> str:
-    return str(current_app.amqp.router.route({}, RELAY_TASK)["queue"].name)
+def _queue(task: str) -> str:
+    return str(current_app.amqp.router.route({}, task)["queue"].name)

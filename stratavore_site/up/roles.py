@@ -6,14 +6,14 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 
-from stratavore_site.broker import CONTROL_QUEUE, WAKE_QUEUE
+from stratavore_site.broker import CONTROL_QUEUE, WAKE_QUEUE, WEBHOOK_QUEUE
 from stratavore_site.celery import app
 
 
 def forked(state: Path) -> dict[str, Callable[[], object]]:
     """Return the children that are forks of this process, by name."""
     return {
-        "worker": lambda: worker("control", [CONTROL_QUEUE, WAKE_QUEUE]),
+        "worker": lambda: worker("control", [CONTROL_QUEUE, WAKE_QUEUE, WEBHOOK_QUEUE]),
         "node worker": lambda: worker("node", [f"node.{settings.NODE_NAME}"]),
         "beat": lambda: beat(state / "beat-schedule"),
         "node agent": lambda: call_command("nodeagent"),

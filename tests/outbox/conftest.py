@@ -16,6 +16,7 @@ def _quiet_outbox(settings: Settings) -> None:
     """Leave out what other apps hear of the stream."""
     settings.OUTBOX_LISTENERS = []
     settings.OUTBOX_HANDLERS = {}
+    settings.OUTBOX_BATCH_HANDLERS = []
 
 
 def use_exchange(settings: Settings, url: str) -> str:

@@ -1,0 +1,1 @@
+"""How an event travels to a webhook: the address checked, the message signed, the request bounded."""
