@@ -13,8 +13,9 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWid
 
 from runners.admin_base import LinesField, ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.admin_runners import RunnerAdmin as RunnerAdmin
+from runners.admin_usage import ModelPriceAdmin as ModelPriceAdmin
 from runners.exceptions import RunnerError
-from runners.models import Message, Node, Project, ResourceQuota, Runner, RunnerMove, Session, UsageEntry
+from runners.models import Message, Node, Project, ResourceQuota, Runner, RunnerMove, Session
 from runners.services import archive_project, create_project
 from runners.services.drain import drain_node, undrain_node
 from runners.services.paths import allowed_directory
@@ -255,33 +256,6 @@ class MessageAdmin(ReadOnlyAdmin):
     @display(description="runner")
     def runner_link(self, message: Message) -> str:
         return link_to(message.runner)
-
-
-@admin.register(UsageEntry)
-class UsageEntryAdmin(ReadOnlyAdmin):
-    list_display = [
-        "at",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "cost",
-        "runner_link",
-    ]
-    list_filter = [("source", ChoicesCheckboxFilter), "model", ("at", RangeDateTimeFilter)]
-    list_select_related = ["runner"]
-    search_fields = ["model", "runner__name"]
-    date_hierarchy = "at"
-    ordering = ["-id"]
-
-    @display(description="cost", ordering="cost_usd")
-    def cost(self, entry: UsageEntry) -> str:
-        return "unknown" if entry.cost_usd is None else f"${entry.cost_usd:,.6f}"
-
-    @display(description="runner")
-    def runner_link(self, entry: UsageEntry) -> str:
-        return link_to(entry.runner)
 
 
 @admin.register(RunnerMove)

@@ -68,6 +68,12 @@ class MoveRefused(RunnerError):
     code = "move_refused"
 
 
+class PriceInUse(RunnerError):
+    """Entries of the ledger were reckoned by this price: what it says stays."""
+
+    code = "price_in_use"
+
+
 class NodeUnreachable(RunnerError):
     """The node's agent did not answer in time."""
 

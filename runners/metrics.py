@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from runners.models import Node, Runner, Session
-from runners.services.conversation import TOKEN_COLUMNS
+from runners.models.usage import TOKEN_COLUMNS
 from runners.states import NodeStatus
 
 log = structlog.get_logger(__name__)

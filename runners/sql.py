@@ -19,6 +19,24 @@ def lock_for_transaction(space: int, key: int) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [space, key])
 
 
+#: Space of the advisory lock of what the ledger is reckoned by: prices and budgets. Read by many, changed by one.
+RECKONING_LOCK = 7104
+
+
+def hold_reckoning() -> None:
+    """Keep prices and budgets as they are until the transaction ends. Others may hold them too.
+
+    Whoever changes them waits for those that hold them, and counts what they wrote: nothing falls between.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, 0)", [RECKONING_LOCK])
+
+
+def change_reckoning() -> None:
+    """Wait until nobody holds prices and budgets, and be the only one until the transaction ends."""
+    lock_for_transaction(RECKONING_LOCK, 0)
+
+
 @dataclass(frozen=True)
 class Vitals:
     """What was measured of one runner's process tree; memory in MB, cpu in percent of one core."""

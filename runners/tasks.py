@@ -8,7 +8,7 @@ from celery import shared_task
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone
-from runners.services import queue
+from runners.services import prices, queue
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
 
@@ -55,6 +55,12 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
 def start_waiting() -> None:
     """Give free places to those that wait: ended runners whose restart is due, and the queue."""
     queue.start_waiting()
+
+
+@shared_task
+def reprice_unknown() -> None:
+    """Price the usage that has a price now."""
+    prices.reprice_unknown()
 
 
 @shared_task

@@ -15,7 +15,10 @@ RECORDS = {
     "Conversations": [
         ("Sessions", "forum", "runners.session"),
         ("Messages", "chat", "runners.message"),
+    ],
+    "Spending": [
         ("Usage", "payments", "runners.usageentry"),
+        ("Prices", "sell", "runners.modelprice"),
     ],
     "Workforce": [
         ("Agents", "smart_toy", "agents.agent"),

@@ -75,6 +75,9 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     runners.MoveRefused: Problem(
         "move_refused", 409, "The runner's state does not allow that", "Look at its `status` and decide again."
     ),
+    runners.PriceInUse: Problem(
+        "price_in_use", 409, "Usage was priced by it", "End it with `valid_to`, and add the new price."
+    ),
     runners.NodeUnreachable: Problem(
         "node_unreachable",
         503,

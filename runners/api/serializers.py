@@ -126,6 +126,8 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "restart_policy",
             "max_restarts",
             "restart_at",
+            "agent_name",
+            "personality_name",
             "requested_by",
             "status",
             "status_changed_at",
@@ -338,5 +340,6 @@ class UsageEntrySerializer(serializers.ModelSerializer[UsageEntry]):
             "cache_write_tokens",
             "cost_usd",
             "source",
+            "settled_by",
             "at",
         ]

@@ -2,15 +2,18 @@
 
 from rest_framework.routers import SimpleRouter
 
+from runners.api.price_views import PriceViewSet
 from runners.api.runner_views import RunnerViewSet
 from runners.api.session_views import SessionViewSet
-from runners.api.views import NodeViewSet, ProjectViewSet, UsageViewSet
+from runners.api.usage_views import UsageViewSet
+from runners.api.views import NodeViewSet, ProjectViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("projects", ProjectViewSet, basename="project")
 router.register("runners", RunnerViewSet, basename="runner")
 router.register("sessions", SessionViewSet, basename="session")
 router.register("nodes", NodeViewSet, basename="node")
+router.register("prices", PriceViewSet, basename="price")
 router.register("usage", UsageViewSet, basename="usage")
 
 urlpatterns = router.urls

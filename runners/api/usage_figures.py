@@ -8,9 +8,8 @@ from uuid import UUID
 from django.db.models import Count, Q, Sum
 
 from runners.models import Session, UsageEntry
+from runners.models.usage import TOKEN_COLUMNS, UNPRICED
 from runners.states import CostSource
-
-COLUMNS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 class Figures(TypedDict):
@@ -39,18 +38,18 @@ UNKNOWN: Figures = {
 def usage_of_runners(ids: Iterable[UUID]) -> dict[UUID, Figures]:
     """Return the figures of those runners that have any.
 
-    A session may span several runners: each has its own share of the ledger. Where the session's whole cost is known,
-    so are the shares; else a share is known only if each of its entries has a cost.
+    A session may span several runners: each has its own share of the ledger. A share is known if each of its entries
+    has a cost, or a later entry holds it.
     """
     rows = (
         UsageEntry.objects.filter(runner__in=list(ids))
         .order_by()
-        .values("runner_id", "session__cost_source")
+        .values("runner_id")
         .annotate(
-            **{f"sum_{column}": Sum(column) for column in COLUMNS},
+            **{f"sum_{column}": Sum(column) for column in TOKEN_COLUMNS},
             cost=Sum("cost_usd"),
-            without_cost=Count("pk", filter=Q(source=CostSource.UNKNOWN)),
-            priced=Count("pk", filter=Q(source=CostSource.PRICED)),
+            without_cost=Count("pk", filter=UNPRICED),
+            priced=Count("pk", filter=Q(source=CostSource.PRICED, settled_by=None)),
         )
     )
     return {row["runner_id"]: _figures_of_row(row) for row in rows}
@@ -72,7 +71,7 @@ def usage_of_session(session: Session) -> Figures:
 
 
 def _figures_of_row(row: Mapping[str, Any]) -> Figures:
-    tokens: dict[str, int] = {column: row[f"sum_{column}"] for column in COLUMNS}
+    tokens: dict[str, int] = {column: row[f"sum_{column}"] for column in TOKEN_COLUMNS}
     return {
         "input_tokens": tokens["input_tokens"],
         "output_tokens": tokens["output_tokens"],
@@ -87,6 +86,6 @@ def _figures_of_row(row: Mapping[str, Any]) -> Figures:
 def _source(row: Mapping[str, Any]) -> str:
     if row["cost"] is None:
         return CostSource.UNKNOWN.value
-    if row["without_cost"] == 0:
-        return (CostSource.PRICED if row["priced"] else CostSource.REPORTED).value
-    return str(row["session__cost_source"])
+    if row["without_cost"]:
+        return CostSource.UNKNOWN.value
+    return (CostSource.PRICED if row["priced"] else CostSource.REPORTED).value

@@ -1,4 +1,4 @@
-"""Projects, nodes and the usage ledger."""
+"""Projects and nodes."""
 
 from typing import Any
 
@@ -9,16 +9,15 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from runners.api.filters import ProjectFilter, UsageFilter
+from runners.api.filters import ProjectFilter
 from runners.api.permissions import ActPermissions
 from runners.api.serializers import (
     NewProjectSerializer,
     NodeSerializer,
     ProjectChangeSerializer,
     ProjectSerializer,
-    UsageEntrySerializer,
 )
-from runners.models import Node, Project, UsageEntry
+from runners.models import Node, Project
 from runners.services import archive_project, create_project
 from runners.services.drain import drain_node, undrain_node
 from runners.services.projects import change_project
@@ -105,14 +104,3 @@ class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
 
     def _shown(self, node: Node) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=node.pk)).data)
-
-
-@extend_schema_view(list=extend_schema(summary="List the usage ledger, newest first"))
-@extend_schema(tags=["usage"])
-class UsageViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[UsageEntry]):
-    """Tokens and cost, entry by entry; entries add up."""
-
-    serializer_class = UsageEntrySerializer
-    permission_classes = [ActPermissions]
-    filterset_class = UsageFilter
-    queryset = UsageEntry.objects.order_by("-pk")

@@ -41,6 +41,9 @@ class LaunchRequest:
     restart_policy: str = RestartPolicy.NEVER
     #: Restarts within the restart window, after which the runner stays ended.
     max_restarts: int = 3
+    #: For whom it works: budgets and the usage page tell agents and personalities apart by these names.
+    agent_name: str = ""
+    personality_name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,11 @@ class UsageFact:
     cost_usd: Decimal | None = None
     #: The cost covers every entry of the session before it too (a total that settles what came in without one).
     settles: bool = False
+    #: The part of a run of which the program may tell a total later; until then the cost is what prices say.
+    stretch: str = ""
+    #: The cost covers what came in without one in these stretches: of the same model, or of all models.
+    covers: tuple[str, ...] = ()
+    covers_all_models: bool = False
     at: datetime
 
 

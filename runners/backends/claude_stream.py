@@ -201,7 +201,11 @@ def _used(record: Line, state: State, answer: str, model: Any, usage: Any) -> li
         return []
     gained, so_far = new
     usage_key = key("usage", answer, ".".join(map(str, so_far)), length=USAGE_KEY_LENGTH)
-    return [_usage(record, usage_key, name, gained)]
+    return [_usage(record, usage_key, name, gained, stretch=_stretch(state))]
+
+
+def _stretch(state: State) -> str:
+    return words(state.get("attempt"))[:NAME_LENGTH]
 
 
 def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
@@ -235,6 +239,9 @@ def _settled(record: Line, state: State, identity: str) -> Iterable[Fact]:
             difference.tokens,
             cost_usd=difference.cost_usd,
             settles=difference.settles,
+            stretch=_stretch(state),
+            covers=difference.covers,
+            covers_all_models=difference.last,
         )
         for difference in running_totals.settle(state, told, dollars(line.get("total_cost_usd")))
     ]

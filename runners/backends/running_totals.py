@@ -10,7 +10,7 @@ be in the next total or not, for it may have had the time to save its count or n
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +43,9 @@ class Difference:
     cost_usd: Decimal | None
     #: With this entry every one before it has its cost.
     settles: bool
+    #: The runs of whose entries the cost is: those of its model, of the last difference all that are left.
+    covers: tuple[str, ...] = ()
+    last: bool = False
 
 
 def begin(state: dict[str, Any], conversation: str) -> None:
@@ -80,7 +83,8 @@ def settle(state: dict[str, Any], told: Mapping[str, Total], cost_usd: Decimal |
     """
     totals = state["totals"]
     seen = _this_run(state)
-    earlier = [run for _, run in totals["unsettled"][:-1]]
+    *before, (this, _) = totals["unsettled"]
+    earlier = [run for _, run in before]
     gained = {model: _gained(totals, model, told) for model in dict.fromkeys([*told, *seen])}
     rest = {model: _minus(tokens, seen.get(model, NONE)) for model, tokens in gained.items()}
     included = _included(earlier, rest)
@@ -91,11 +95,16 @@ def settle(state: dict[str, Any], told: Mapping[str, Total], cost_usd: Decimal |
         model: _cost_gain(totals["models"].get(model, {}).get("cost"), total.cost_usd) for model, total in told.items()
     }
     whole = _cost_gain(totals["cost"], cost_usd)
+    holds = (this, *(attempt for attempt, run in before if any(run is other for other in included)))
+    covers = (*totals.get("unpriced", ()), *holds)
+    # A total without a cost: the next one that has one is of these runs too.
+    totals["unpriced"] = [] if whole is not None else list(covers)
     _remember(totals, told, cost_usd)
     changed = [model for model in rest if any(rest[model]) or costs.get(model)]
-    return _differences(
+    differences = _differences(
         {model: (rest[model], costs.get(model)) for model in changed}, whole, settles=not totals["lost"]
     )
+    return [replace(each, covers=covers, last=whole is not None and each is differences[-1]) for each in differences]
 
 
 def _this_run(state: dict[str, Any]) -> dict[str, Any]:

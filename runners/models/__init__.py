@@ -1,4 +1,5 @@
 from runners.models.node import Node
+from runners.models.price import ModelPrice
 from runners.models.project import Project, ResourceQuota
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
@@ -7,6 +8,7 @@ from runners.models.usage import UsageEntry
 __all__ = [
     "Attempt",
     "Message",
+    "ModelPrice",
     "Node",
     "Observation",
     "Project",

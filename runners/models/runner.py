@@ -41,6 +41,8 @@ class Runner(models.Model):
     priority = models.SmallIntegerField(default=0, help_text="Of two that wait, the higher one starts first.")
     restart_policy = models.CharField(max_length=10, choices=RestartPolicy, default=RestartPolicy.NEVER)
     max_restarts = models.PositiveSmallIntegerField(default=3, help_text="Within RESTART_WINDOW; then it stays ended.")
+    agent_name = models.CharField(max_length=60, blank=True, help_text="The agent for which it works, if any.")
+    personality_name = models.CharField(max_length=40, blank=True, help_text="That agent's personality, if any.")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

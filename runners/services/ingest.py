@@ -11,7 +11,8 @@ from django.db import transaction
 from runners.backends import get_backend
 from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Observation, Runner, Session
-from runners.services.conversation import add_messages, enter_usage
+from runners.services.conversation import add_messages
+from runners.services.ledger import enter_usage
 from runners.services.lifecycle import apply_record
 
 log = structlog.get_logger(__name__)

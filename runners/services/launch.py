@@ -129,6 +129,8 @@ def _insert(
         priority=request.priority,
         restart_policy=request.restart_policy,
         max_restarts=request.max_restarts,
+        agent_name=request.agent_name,
+        personality_name=request.personality_name,
         requested_by=user,
         status=RunnerStatus.QUEUED if node is None else RunnerStatus.STARTING,
         reason=reason,

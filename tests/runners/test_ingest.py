@@ -1,6 +1,5 @@
 """Telemetry becomes rows exactly once: whatever the split, the repeats and the crashes."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -12,65 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outbox.models import Entry
-from runners.backends import get_backend
-from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Message, Observation, Runner, Session, UsageEntry
-from runners.services.ingest import Batch, ingest
-from runners.states import CostSource, Role, RunnerStatus
+from runners.states import CostSource, RunnerStatus
 from tests.runners.factories import make_runner
-
-STARTED = {"t": 1.0, "kind": "started", "pid": 42, "start_ticks": 7, "boot_id": "b"}
-
-
-class Teller(Backend):
-    """A backend whose program reports facts by name."""
-
-    name = "teller"
-    label = "Teller"
-
-    def command(self, runner: Any, program: str) -> Command:
-        return Command(argv=["true"])
-
-    def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
-        at = datetime.fromtimestamp(record["t"], UTC)
-        match record.get("data"):
-            case {"say": text, "key": key}:
-                yield MessageFact(key=key, role=Role.ASSISTANT, text=text, at=at)
-            case {"tokens": tokens, "key": key, **rest}:
-                cost: Any = rest.get("cost")
-                yield UsageFact(
-                    key=key,
-                    output_tokens=tokens,
-                    cost_usd=None if cost is None else Decimal(cost),
-                    settles=bool(rest.get("settles")),
-                    at=at,
-                )
-            case {"session": external_id}:
-                yield SessionFact(external_id=external_id)
-            case {"fail": reason}:
-                yield FailureFact(reason=reason)
-
-
-@pytest.fixture(autouse=True)
-def teller(settings: Any) -> Iterator[None]:
-    settings.RUNNER_BACKENDS = {**settings.RUNNER_BACKENDS, "teller": f"{__name__}.Teller"}
-    get_backend.cache_clear()
-    yield
-    get_backend.cache_clear()
-
-
-def starting() -> Runner:
-    return make_runner(backend="teller", status=RunnerStatus.STARTING)
-
-
-def report(**data: Any) -> dict[str, Any]:
-    return {"t": 2.0, "kind": "report", "data": data}
-
-
-def hand_over(runner: Runner, *records: dict[str, Any], start: int = 0, end: int | None = None) -> int:
-    """Ingest records as if each were 10 bytes long."""
-    end = start + 10 * len(records) if end is None else end
-    return ingest(Batch(runner.pk, runner.generation, start, end, records))
+from tests.runners.teller import STARTED, hand_over, report, starting
+from tests.runners.teller import teller as teller
 
 
 @pytest.mark.django_db

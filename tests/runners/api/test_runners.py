@@ -261,14 +261,15 @@ def test_a_runner_has_its_own_share_of_the_session() -> None:
     assert (second["input_tokens"], second["cost_usd"], second["cost_source"]) == (1, None, "unknown")
 
 
-def test_a_cost_that_lacks_a_part_is_unknown_until_the_session_settles() -> None:
+def test_a_cost_that_lacks_a_part_is_unknown_until_a_later_entry_settles_it() -> None:
     runner = make_runner()
     use(runner)
     use(runner, cost_usd=Decimal("0.10"), source=CostSource.REPORTED)
     client = reader()
     usage = client.get(f"{RUNNERS}{runner.pk}/").json()["usage"]
     assert (Decimal(usage["cost_usd"]), usage["cost_source"]) == (Decimal("0.10"), "unknown")
-    Session.objects.filter(runners=runner).update(cost_source=CostSource.REPORTED)
+    first, last = UsageEntry.objects.order_by("pk")
+    UsageEntry.objects.filter(pk=first.pk).update(settled_by=last)
     assert client.get(f"{RUNNERS}{runner.pk}/").json()["usage"]["cost_source"] == "reported"
 
 

@@ -1,0 +1,73 @@
+"""A backend whose program reports facts by name, and its telemetry handed over in stretches."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from runners.backends import get_backend
+from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, UsageFact
+from runners.models import Runner
+from runners.services.ingest import Batch, ingest
+from runners.states import Role, RunnerStatus
+from tests.runners.factories import make_runner
+
+STARTED = {"t": 1.0, "kind": "started", "pid": 42, "start_ticks": 7, "boot_id": "b"}
+
+
+class Teller(Backend):
+    """A backend whose program reports facts by name."""
+
+    name = "teller"
+    label = "Teller"
+
+    def command(self, runner: Any, program: str) -> Command:
+        return Command(argv=["true"])
+
+    def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
+        at = datetime.fromtimestamp(record["t"], UTC)
+        match record.get("data"):
+            case {"say": text, "key": key}:
+                yield MessageFact(key=key, role=Role.ASSISTANT, text=text, at=at)
+            case {"tokens": tokens, "key": key, **rest}:
+                told: dict[str, Any] = dict(rest)
+                cost = told.get("cost")
+                yield UsageFact(
+                    key=key,
+                    model=told.get("model", ""),
+                    output_tokens=tokens,
+                    cost_usd=None if cost is None else Decimal(cost),
+                    settles=bool(told.get("settles")),
+                    stretch=told.get("stretch", ""),
+                    covers=tuple(told.get("covers", ())),
+                    covers_all_models=bool(told.get("all_models")),
+                    at=at,
+                )
+            case {"session": external_id}:
+                yield SessionFact(external_id=external_id)
+            case {"fail": reason}:
+                yield FailureFact(reason=reason)
+
+
+@pytest.fixture(autouse=True)
+def teller(settings: Any) -> Iterator[None]:
+    settings.RUNNER_BACKENDS = {**settings.RUNNER_BACKENDS, "teller": f"{__name__}.Teller"}
+    get_backend.cache_clear()
+    yield
+    get_backend.cache_clear()
+
+
+def starting(**fields: Any) -> Runner:
+    return make_runner(backend="teller", status=RunnerStatus.STARTING, **fields)
+
+
+def report(at: float = 2.0, **data: Any) -> dict[str, Any]:
+    return {"t": at, "kind": "report", "data": data}
+
+
+def hand_over(runner: Runner, *records: dict[str, Any], start: int = 0, end: int | None = None) -> int:
+    """Ingest records as if each were 10 bytes long."""
+    end = start + 10 * len(records) if end is None else end
+    return ingest(Batch(runner.pk, runner.generation, start, end, records))
