@@ -32,7 +32,7 @@ class Teller(Backend):
             case {"say": text, "key": key}:
                 yield MessageFact(key=key, role=Role.ASSISTANT, text=text, at=at)
             case {"tokens": tokens, "key": key, **rest}:
-                told: dict[str, Any] = dict(rest)
+                told: Any = rest
                 cost = told.get("cost")
                 yield UsageFact(
                     key=key,
