@@ -36,7 +36,7 @@ DROP FUNCTION runners_usage_append_only();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runners', '0002_queue_restart_attempts'),
+        ('runners', '0003_labels'),
     ]
 
     operations = [
