@@ -9,9 +9,11 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
 
+from runners.actors import actor_of
 from runners.admin_base import ReadOnlyAdmin, link_to
+from runners.exceptions import RunnerError
 from runners.models import ModelPrice, UsageEntry
-from runners.services.prices import is_used, reprice_unknown, save_price
+from runners.services.prices import delete_price, is_used, reprice_unknown, save_price
 
 
 @admin.register(UsageEntry)
@@ -68,10 +70,20 @@ class ModelPriceAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(super().has_delete_permission(request, obj)) and not (obj and is_used(obj))
 
+    def delete_model(self, request: HttpRequest, obj: ModelPrice) -> None:
+        delete_price(obj, actor=actor_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for price in queryset:
+            try:
+                delete_price(price, actor=actor_of(request))
+            except RunnerError as refusal:
+                self.message_user(request, refusal.message, messages.WARNING)
+
     def save_model(self, request: HttpRequest, obj: ModelPrice, form: Any, change: bool) -> None:
         # The form has set the values already: what is stored tells what changes.
         stored = ModelPrice.objects.get(pk=obj.pk) if change else ModelPrice()
-        obj.pk = save_price(stored, form.cleaned_data).pk
+        obj.pk = save_price(stored, form.cleaned_data, actor=actor_of(request)).pk
 
     @action(description="Price what is unknown", permissions=["change"])
     def price_unknown(self, request: HttpRequest) -> Any:

@@ -7,6 +7,7 @@ from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runners.actors import actor_of
 from runners.api.permissions import ActPermissions
 from runners.api.strict import StrictSerializer
 from runners.models import ModelPrice
@@ -84,20 +85,20 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         """Usage of unknown cost that it fits is priced by it soon."""
         form = NewPriceSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        return Response(self._saved(ModelPrice(), form.validated_data), status=status.HTTP_201_CREATED)
+        return Response(self._saved(request, ModelPrice(), form.validated_data), status=status.HTTP_201_CREATED)
 
     @extend_schema(summary="Change a price", request=PriceChangeSerializer, responses=PriceSerializer)
     def partial_update(self, request: Request, pk: int) -> Response:
         """Of one that usage was priced by, only the end and the note: a new price is a new row."""
         form = PriceChangeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        return Response(self._saved(self.get_object(), form.validated_data))
+        return Response(self._saved(request, self.get_object(), form.validated_data))
 
     @extend_schema(summary="Delete a price", responses={204: None})
     def destroy(self, request: Request, pk: int) -> Response:
         """Refused once usage was priced by it."""
-        delete_price(self.get_object())
+        delete_price(self.get_object(), actor=actor_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _saved(self, price: ModelPrice, changes: dict[str, Any]) -> Any:
-        return self.get_serializer(save_price(price, changes)).data
+    def _saved(self, request: Request, price: ModelPrice, changes: dict[str, Any]) -> Any:
+        return self.get_serializer(save_price(price, changes, actor=actor_of(request))).data

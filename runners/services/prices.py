@@ -7,8 +7,9 @@ from uuid import UUID
 import structlog
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Model
 
-from outbox.services import enqueue
+from outbox.services import enqueue, record_act
 from runners.exceptions import InvalidRequest, PriceInUse
 from runners.models import ModelPrice, Session, UsageEntry
 from runners.models.usage import UNPRICED
@@ -25,7 +26,7 @@ OPEN_FIELDS = frozenset({"valid_to", "note"})
 
 
 @transaction.atomic
-def save_price(price: ModelPrice, changes: Mapping[str, Any]) -> ModelPrice:
+def save_price(price: ModelPrice, changes: Mapping[str, Any], *, actor: str) -> ModelPrice:
     """Save a price, new or changed; what the ledger could not price before is priced soon. Raises InvalidRequest.
 
     Of a price that was used only its end and note can change; a new price is a new row with its own date.
@@ -33,23 +34,35 @@ def save_price(price: ModelPrice, changes: Mapping[str, Any]) -> ModelPrice:
     changed = [name for name, value in changes.items() if price.pk is None or getattr(price, name) != value]
     if price.pk and not OPEN_FIELDS.issuperset(changed) and is_used(price):
         raise PriceInUse(f"{price} has priced usage: end it with valid_to, and add the new one.")
+    before = facts_of(price) if price.pk else None
     for name in changed:
         setattr(price, name, changes[name])
     _check(price)
     # Whoever is entering usage now by the old table is waited for, and found by the task.
     change_reckoning()
     price.save()
+    _record("price.change" if before else "price.create", price, actor, before=before, after=facts_of(price))
     enqueue(REPRICE_TASK, args=[], queue=CONTROL_QUEUE, aggregate="runners.prices")
     return price
 
 
-def delete_price(price: ModelPrice) -> None:
+@transaction.atomic
+def delete_price(price: ModelPrice, *, actor: str) -> None:
     """Delete a price that no entry was reckoned by. Raises PriceInUse."""
-    with transaction.atomic():
-        change_reckoning()
-        if is_used(price):
-            raise PriceInUse(f"{price} has priced usage: end it with valid_to instead.")
-        price.delete()
+    change_reckoning()
+    if is_used(price):
+        raise PriceInUse(f"{price} has priced usage: end it with valid_to instead.")
+    _record("price.delete", price, actor, before=facts_of(price), after=None)
+    price.delete()
+
+
+def facts_of(record: Model) -> dict[str, Any]:
+    """Return the values of a record's columns, for the audit log."""
+    return {field.attname: field.value_from_object(record) for field in record._meta.concrete_fields}
+
+
+def _record(action: str, price: ModelPrice, actor: str, **sides: Any) -> None:
+    record_act(action, actor=actor, target_type="price", target_id=price.pk, target_name=str(price), **sides)
 
 
 def is_used(price: ModelPrice) -> bool:
