@@ -1,43 +1,35 @@
-"""Launching: what the service commits a second, and how long it takes until the agent runs.
+"""Launching: from the POST to the agent, what the whole path sustains, what a runner weighs, and whether it adds up.
 
-Limits beside it: starting the bare program, and committing one row in the same PostgreSQL.
+Limits beside it, in the same run: starting a bare program, forking a bare zygote, committing one row.
 """
 
-import os
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
+import psutil
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
-from redis import Redis
 
-from runners.backends.base import LaunchRequest
-from runners.models import Node, Runner
-from runners.services import create_project, launch_runner
-from runners.states import NodeStatus, RunnerStatus
-from stratavore_site.health import WORKERS
+from benchmarks import _shims
+from benchmarks._fleet import Fleet, fleet, wait_for
+from runners.models import Runner
+from runners.runtimes import run_directory
+from runners.services import create_project
+from runners.states import RunnerStatus
 
-#: Enough for a steady median, few enough for two cores.
-STARTS, COMMITS, LAUNCHES = 200, 500, 40
-DEADLINE_SECONDS = 120.0
+STARTS, FORKS, COMMITS = 200, 500, 500
+ONE_BY_ONE, AT_ONCE, ROUNDS = 40, 20, 5
+SUSTAINED, CLIENTS = 200, 4
+RUNNERS, ENDS = 200, 100
+CYCLES, CYCLE_BATCH = 1_000, 50
 PROJECT = "bench"
-CELERY = [
-    sys.executable,
-    "-m",
-    "celery",
-    "-A",
-    "stratavore_site",
-    "--quiet",
-    "worker",
-    "--pool=threads",
-    "--concurrency=4",
-]
+SLEEP, TRUE = ["/bin/sleep", "3600"], ["/bin/true"]
 
 
 def limits() -> dict[str, float]:
@@ -46,72 +38,123 @@ def limits() -> dict[str, float]:
         cursor.execute("CREATE TABLE bench_row (n int)")
     return {
         "process_starts_per_second": _rate(_start_true, STARTS),
+        "bare_zygote_forks_per_second": _shims.bare_forks_per_second(FORKS),
         "one_row_commits_per_second": _rate(_commit_row, COMMITS),
     }
 
 
 def figures() -> dict[str, float]:
-    """Launch runners of /bin/true with every process in place; return rates and latencies."""
+    """Launch with every process in place; rates a second, latencies in ms, memory in MB."""
     call_command("migrate", interactive=False, verbosity=0)
     workspace = Path(settings.WORKSPACE_ROOTS[0]) / PROJECT
     workspace.mkdir(parents=True)
-    create_project(name=PROJECT, path=str(workspace), max_concurrent_runners=LAUNCHES)
-    with _processes():
-        _wait(lambda: Node.objects.filter(status=NodeStatus.ONLINE).exists(), "the node agent")
-        _wait(_both_workers_consume, "the workers")
-        begun = time.monotonic()
-        for _ in range(LAUNCHES):
-            launch_runner(PROJECT, LaunchRequest(backend="command", argv=["/bin/true"]), actor="system:bench")
-        committed = time.monotonic() - begun
-        _wait(lambda: not Runner.objects.open().exists(), "the runners to end")
-        ended = time.monotonic() - begun
+    create_project(name=PROJECT, path=str(workspace), max_concurrent_runners=10_000)
+    runs = Path(settings.RUNS_DIR).parent / "bench-shims"
+    found = {
+        "shim_starts_per_second_zygote": _shims.starts_per_second(runs / "zygote", STARTS, zygote=True),
+        "shim_starts_per_second_exec": _shims.starts_per_second(runs / "exec", STARTS // 4, zygote=False),
+    }
+    with fleet(slots=10_000) as running:
+        _launch(running, TRUE)
+        _wait_until_all_ended()
+        found |= _percentiles("post_to_start_1", _one_by_one(running))
+        found |= _percentiles("post_to_start_20", [ms for _ in range(ROUNDS) for ms in _at_once(running)])
+        found |= _sustained(running)
+        found |= _at_rest(running)
+        found |= _cycles(running)
+    found["failed_runners"] = float(Runner.objects.filter(status=RunnerStatus.FAILED, exit_signal=None).count())
+    return found
+
+
+def _one_by_one(running: Fleet) -> list[float]:
+    waits = []
+    for _ in range(ONE_BY_ONE):
+        asked = time.time()
+        waits += _starts([(asked, _launch(running, TRUE))])
+        _wait_until_all_ended()
+    return waits
+
+
+def _at_once(running: Fleet) -> list[float]:
+    def ask(_: int) -> tuple[float, str]:
+        asked = time.time()
+        return asked, _launch(running, TRUE)
+
+    with ThreadPoolExecutor(AT_ONCE) as clients:
+        asked = list(clients.map(ask, range(AT_ONCE)))
+    waits = _starts(asked)
+    _wait_until_all_ended()
+    return waits
+
+
+def _sustained(running: Fleet) -> dict[str, float]:
+    """Return how many a second start, and how many live their whole life, while clients post without a pause."""
+    begun = time.time()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        ids = list(clients.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
+    accepted = time.time()
+    _starts([(begun, runner_id) for runner_id in ids])
+    _wait_until_all_ended()
+    last = Runner.objects.filter(pk__in=ids).latest("started_at").started_at
+    assert last is not None
     return {
-        "launches_committed_per_second": LAUNCHES / committed,
-        "runners_ended_per_second": LAUNCHES / ended,
-        **_latencies(),
-        "failed_runners": float(Runner.objects.filter(status=RunnerStatus.FAILED).count()),
+        "launches_accepted_per_second": SUSTAINED / (accepted - begun),
+        "launches_started_per_second": SUSTAINED / (last.timestamp() - begun),
+        "runners_through_their_life_per_second": SUSTAINED / (time.time() - begun),
     }
 
 
-def _both_workers_consume() -> bool:
-    with Redis.from_url(settings.REDIS_URL) as client:
-        return int(client.zcard(WORKERS)) == 2
+def _at_rest(running: Fleet) -> dict[str, float]:
+    """Return what a runner weighs when many rest, and how soon the end of one is on record."""
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        ids = list(clients.map(lambda _: _launch(running, SLEEP), range(RUNNERS)))
+    _starts([(time.time(), runner_id) for runner_id in ids])
+    directories = [run_directory(UUID(runner_id), generation=1) for runner_id in ids]
+    weight = _shims.pss_mb([_shims.shim_pid(run) for run in directories])
+    notices = _shims.notice_ms(directories[:ENDS])
+    for runner_id in ids[ENDS:]:
+        running.api.post(f"/api/v1/runners/{runner_id}/stop/", json={"grace_seconds": 0}).raise_for_status()
+    _wait_until_all_ended()
+    return {"shim_pss_mb_at_200": weight, **_percentiles("exit_noticed", notices)}
 
 
-def _latencies() -> dict[str, float]:
-    """Return milliseconds from the launch's commit to the agent's start, all launched at once."""
-    times = Runner.objects.filter(started_at__isnull=False).values_list("created_at", "started_at")
-    waits = [(started - created).total_seconds() * 1000 for created, started in times if started]
-    if len(waits) < 2:
-        return {}
-    cuts = statistics.quantiles(waits, n=100, method="inclusive")
-    return {"launch_to_start_p50_ms": cuts[49], "launch_to_start_p95_ms": cuts[94]}
+def _cycles(running: Fleet) -> dict[str, float]:
+    """Return by how many kB a launch and its end leave each process larger, over many of them."""
+    sizes: dict[str, list[float]] = {name: [] for name in running.processes}
+    for _ in range(CYCLES // CYCLE_BATCH):
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(lambda _: _launch(running, TRUE), range(CYCLE_BATCH)))
+        _wait_until_all_ended()
+        for name, process in running.processes.items():
+            sizes[name].append(psutil.Process(process.pid).memory_info().rss / 1000)
+    # The first third warms caches and pools up.
+    steady = {name: row[len(row) // 3 :] for name, row in sizes.items()}
+    slopes = {name: statistics.linear_regression(range(len(row)), row).slope for name, row in steady.items()}
+    return {f"growth_kb_per_cycle_{name.replace(' ', '_')}": slope / CYCLE_BATCH for name, slope in slopes.items()}
 
 
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Run what a launch passes through: both workers, beat and the node agent."""
-    state = Path(settings.STATE_DIR)
-    commands = [
-        [*CELERY, "--queues=stratavore.control,outbox.wake,outbox.webhooks", "--hostname=control@bench"],
-        [*CELERY, f"--queues=node.{settings.NODE_NAME}", "--hostname=node@bench"],
-        [*CELERY[:6], "beat", f"--schedule={state / 'beat'}", "--pidfile="],
-        [sys.executable, "manage.py", "nodeagent"],
-    ]
-    with (state / "bench.log").open("ab") as log:
-        env = {**os.environ, "STRATAVORE_NODE_SLOTS": str(LAUNCHES)}
-        running = [subprocess.Popen(command, stdout=log, stderr=log, env=env) for command in commands]
-    try:
-        yield
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def _launch(running: Fleet, argv: list[str]) -> str:
+    answer = running.api.post("/api/v1/runners/", json={"project": PROJECT, "backend": "command", "argv": argv})
+    answer.raise_for_status()
+    return str(answer.json()["id"])
+
+
+def _starts(asked: list[tuple[float, str]]) -> list[float]:
+    """Wait until these runners have started; return the milliseconds from when each was asked for."""
+    ids = [runner_id for _, runner_id in asked]
+    wait_for(lambda: Runner.objects.filter(pk__in=ids, started_at__isnull=False).count() == len(ids), "starts")
+    started = dict(Runner.objects.filter(pk__in=ids).values_list("pk", "started_at"))
+    by_id = {str(pk): at.timestamp() for pk, at in started.items() if at}
+    return [(by_id[runner_id] - at) * 1000 for at, runner_id in asked]
+
+
+def _wait_until_all_ended() -> None:
+    wait_for(lambda: not Runner.objects.open().exists(), "the runners to end")
+
+
+def _percentiles(name: str, values: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {f"{name}_p50_ms": cuts[49], f"{name}_p99_ms": cuts[98]}
 
 
 def _rate(action: Callable[[], object], times: int) -> float:
@@ -128,11 +171,3 @@ def _start_true() -> None:
 def _commit_row() -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO bench_row VALUES (1)")
-
-
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"Waited {DEADLINE_SECONDS:.0f} s for {what}: see {settings.STATE_DIR}/bench.log.")
-        time.sleep(0.05)
