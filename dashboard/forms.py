@@ -9,7 +9,7 @@ from django.http import QueryDict
 from runners.backends import all_backends
 from runners.backends.base import LaunchRequest
 from runners.models import Project
-from runners.states import ConversationMode, OnLimit, RestartPolicy
+from runners.states import ConversationMode, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 
 class LaunchForm(forms.Form):
@@ -36,6 +36,14 @@ class LaunchForm(forms.Form):
         label="Directory",
         help_text="Below the project's; empty: the project's own.",
         widget=forms.TextInput(attrs={"class": "mono"}),
+    )
+    isolation = forms.ChoiceField(
+        required=False, choices=[("", "As the project says"), *Isolation.choices], label="Isolation"
+    )
+    worktree_end = forms.ChoiceField(
+        required=False,
+        choices=[("", "As the project says"), *WorktreeEnd.choices],
+        label="Its worktree, when it has ended",
     )
     name = forms.CharField(required=False, max_length=80, help_text="Empty: one is made up.")
     grace_seconds = forms.IntegerField(
@@ -90,6 +98,8 @@ class LaunchForm(forms.Form):
             model=typed["model"],
             flags=typed["flags"],
             workspace=typed["workspace"],
+            isolation=typed["isolation"],
+            worktree_end=typed["worktree_end"],
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
             labels=typed["labels"],
@@ -117,9 +127,24 @@ class ProjectForm(forms.Form):
     )
     description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
     tags = forms.CharField(required=False, help_text="Separated by commas.")
+    isolation = forms.ChoiceField(
+        required=False, choices=Isolation.choices, initial=Isolation.NONE, help_text="Each launch may choose."
+    )
+    worktree_end = forms.ChoiceField(
+        required=False,
+        choices=WorktreeEnd.choices,
+        initial=WorktreeEnd.KEEP,
+        label="A worktree, when its runner has ended",
+    )
 
     def clean_tags(self) -> list[str]:
         return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    def clean_isolation(self) -> str:
+        return self.cleaned_data["isolation"] or Isolation.NONE
+
+    def clean_worktree_end(self) -> str:
+        return self.cleaned_data["worktree_end"] or WorktreeEnd.KEEP
 
     def refuse(self, message: str, field: str | None) -> None:
         """Show a refusal at the field it names, else above the form."""

@@ -26,6 +26,12 @@ def _ended(data: Data) -> str:
     return f"ended{_because(data)}" if code is None else f"ended with exit code {code}"
 
 
+def _worktree(data: Data) -> str:
+    changed = f", {data['files']} files changed" if data.get("files") is not None else ""
+    note = f": {data['note']}" if data.get("note") else ""
+    return f"has its worktree {data.get('state') or 'changed'}{changed}{note}"
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -36,6 +42,7 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.stopped": _ended,
     "runner.failed": lambda data: f"failed{_because(data)}",
     "runner.unknown": lambda data: f"is out of sight{_because(data)}",
+    "worktree.changed": _worktree,
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

@@ -15,6 +15,7 @@ urlpatterns = [
     path("runners/", runners.runners, name="runners"),
     path("runners/<uuid:runner_id>/", runners.runner, name="runner"),
     path("runners/<uuid:runner_id>/output/", runners.output, name="output"),
+    path("runners/<uuid:runner_id>/worktree/", runners.worktree, name="worktree"),
     path("runners/<uuid:runner_id>/<slug:verb>/", runners.steer, name="steer"),
     path("sessions/", sessions.sessions, name="sessions"),
     path("sessions/<uuid:session_id>/", sessions.session, name="session"),

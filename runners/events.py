@@ -1,11 +1,14 @@
 """The events that runners publish: type, routing key, data. The only place that spells them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outbox.registry import register
 from outbox.services import publish
-from runners.models import Runner, Session
+from runners.models import Runner, Session, Worktree
 from runners.states import RunnerStatus as S
+
+if TYPE_CHECKING:
+    from runners.services.worktrees.collect import Found
 
 #: The event of each arrival. Names are the stream's own: readers know runner.started, runner.stopped, runner.failed.
 ARRIVALS = {
@@ -33,6 +36,18 @@ _RUNNER_DATA = {
     "exit_code": "integer?",
     "actor": "string",
 }
+_WORKTREE_DATA = {
+    "runner_id": "uuid",
+    "name": "string",
+    "project": "string",
+    "branch": "string",
+    "state": "string",
+    "note": "string",
+    "files": "integer?",
+    "insertions": "integer?",
+    "deletions": "integer?",
+    "actor": "string",
+}
 _SESSION_DATA = {"session_id": "uuid", "runner_id": "uuid", "project": "string", "backend": "string"}
 
 _DESCRIPTIONS = {
@@ -52,6 +67,11 @@ def register_types() -> None:
     """Tell the outbox which events there are; called once, when the app is ready."""
     for name, description in _DESCRIPTIONS.items():
         register(name, description=description, data=_RUNNER_DATA)
+    register(
+        "worktree.changed",
+        description="A runner's attempt ended, and its worktree is kept, merged, removed or in use by the next.",
+        data=_WORKTREE_DATA,
+    )
     register("session.created", description="A conversation began.", data=_SESSION_DATA)
     register("session.resumed", description="A runner goes on with an earlier conversation.", data=_SESSION_DATA)
 
@@ -94,3 +114,26 @@ def session_opened(session: Session, runner: Runner, *, resumed: bool) -> None:
     # Routing keys as integrators of the original know them: created by project, resumed by session.
     topic = session.pk if resumed else runner.project.name
     publish(name, aggregate=runner.aggregate, subject=str(session.pk), routing_key=f"{name}.{topic}", data=data)
+
+
+def worktree_changed(runner: Runner, worktree: Worktree, found: "Found | None") -> None:
+    """Publish what became of a worktree; `found` is None where its changes could not be read."""
+    data = {
+        "runner_id": str(runner.pk),
+        "name": runner.name,
+        "project": runner.project.name,
+        "branch": worktree.branch,
+        "state": worktree.state,
+        "note": worktree.note,
+        "files": found.file_count if found else None,
+        "insertions": found.insertions if found else None,
+        "deletions": found.deletions if found else None,
+        "actor": worktree.wanted_by or "system:node",
+    }
+    publish(
+        "worktree.changed",
+        aggregate=runner.aggregate,
+        subject=str(runner.pk),
+        routing_key=f"worktree.changed.{runner.project.name}",
+        data=data,
+    )

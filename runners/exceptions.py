@@ -40,6 +40,12 @@ class PathNotAllowed(LaunchRefused):
     code = "path_not_allowed"
 
 
+class NotIsolated(LaunchRefused):
+    """The workspace cannot be given a worktree: it is in no git repository, or that has no commit."""
+
+    code = "not_isolated"
+
+
 class NoPlace(LaunchRefused):
     """There is no place now; there may be one later, so a launch may wait for it."""
 
@@ -78,3 +84,9 @@ class NodeUnreachable(RunnerError):
     """The node's agent did not answer in time."""
 
     code = "node_unreachable"
+
+
+class WorktreeRefused(RunnerError):
+    """There is no worktree to do that with, or its runner has not ended."""
+
+    code = "worktree_refused"

@@ -67,6 +67,28 @@ class OnLimit(TextChoices):
     WAIT = "wait", "Wait in the queue"
 
 
+class Isolation(TextChoices):
+    """Where a runner works: in the project's directory itself, or in a git worktree of its own."""
+
+    NONE = "none", "None: the project's own directory"
+    WORKTREE = "worktree", "A git worktree and branch of its own"
+
+
+class WorktreeEnd(TextChoices):
+    """What becomes of a runner's worktree when the runner has ended."""
+
+    KEEP = "keep", "Keep it"
+    MERGE = "merge", "Merge it, if that goes without conflict"
+    REMOVE = "remove", "Remove it; the diff stays"
+
+
+class WorktreeState(TextChoices):
+    OPEN = "open", "In use"
+    KEPT = "kept", "Kept"
+    MERGED = "merged", "Merged"
+    REMOVED = "removed", "Removed"
+
+
 class ConversationMode(TextChoices):
     NEW = "new", "New"
     CONTINUE = "continue", "Continue"

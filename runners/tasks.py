@@ -8,7 +8,7 @@ from celery import shared_task
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone
-from runners.services import prices, queue
+from runners.services import prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
 
@@ -49,6 +49,12 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
     except ShimGone:
         # It ended meanwhile, and that is reported by itself.
         log.info("nothing_to_steer", runner_id=runner_id, generation=generation, verb=verb)
+
+
+@shared_task
+def finish_worktree(runner_id: str) -> None:
+    """Keep the diff of an ended runner's worktree; keep, merge or remove the worktree."""
+    worktrees.finish_worktree(UUID(runner_id))
 
 
 @shared_task

@@ -10,9 +10,10 @@ from outbox.services import enqueue
 from runners import events
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Runner, RunnerMove
-from runners.states import TERMINAL, RunnerStatus, sources
+from runners.states import TERMINAL, Isolation, RunnerStatus, sources
 
 START_WAITING_TASK = "runners.tasks.start_waiting"
+FINISH_WORKTREE_TASK = "runners.tasks.finish_worktree"
 CONTROL_QUEUE = "stratavore.control"
 
 
@@ -70,6 +71,8 @@ def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
     )
     _record_attempt(runner)
     events.runner_moved(runner, start, actor=actor)
+    if runner.status in TERMINAL and runner.isolation == Isolation.WORKTREE:
+        finish_worktree_soon(runner)
     if runner.status in TERMINAL and Runner.objects.filter(status=RunnerStatus.QUEUED).exists():
         start_waiting_soon()
 
@@ -77,6 +80,12 @@ def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
 def start_waiting_soon() -> None:
     """Have the queue looked at as soon as this transaction has committed."""
     enqueue(START_WAITING_TASK, args=[], queue=CONTROL_QUEUE, aggregate="runners.queue")
+
+
+def finish_worktree_soon(runner: Runner) -> None:
+    """Have an ended runner's worktree looked after on its node; of one that never had a node there is none."""
+    if runner.node is not None:
+        enqueue(FINISH_WORKTREE_TASK, args=[str(runner.pk)], queue=runner.node.queue, aggregate=runner.aggregate)
 
 
 def _record_attempt(runner: Runner) -> None:

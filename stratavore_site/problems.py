@@ -62,6 +62,15 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     runners.ProgramNotFound: Problem(
         "program_not_found", 422, "The program is not on the node", "Install it there, or choose another backend."
     ),
+    runners.NotIsolated: Problem(
+        "not_isolated",
+        422,
+        "The workspace cannot be given a worktree",
+        "Make it a git repository with a commit, or launch with isolation none.",
+    ),
+    runners.WorktreeRefused: Problem(
+        "worktree_refused", 409, "The runner's worktree does not allow that", "Look at its `changes/` and decide again."
+    ),
     runners.QuotaExceeded: Problem(
         "quota_exceeded",
         409,

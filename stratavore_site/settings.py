@@ -38,6 +38,8 @@ AMQP_URL = environment.url("AMQP_URL", ("amqp", "amqps"), default="")
 STATE_DIR = Path(environment.env.str("STRATAVORE_STATE_DIR", str(BASE_DIR / ".stratavore")))
 #: Run directories of the runners on this node; short, because a unix socket's path holds 107 bytes.
 RUNS_DIR = Path(environment.env.str("STRATAVORE_RUNS_DIR", str(STATE_DIR / "runs")))
+#: Worktrees of isolated runners; apart from the projects, whose directories stay clean.
+WORKTREES_DIR = Path(environment.env.str("STRATAVORE_WORKTREES_DIR", str(STATE_DIR / "worktrees")))
 NODE_NAME = environment.env.str("STRATAVORE_NODE", environment.hostname())
 NODE_SLOTS = environment.integer("STRATAVORE_NODE_SLOTS", 32, minimum=1)
 NODE_LABELS = environment.names("STRATAVORE_NODE_LABELS", [])
@@ -174,6 +176,7 @@ SPECTACULAR_SETTINGS = {
         "RunnerStatus": "runners.states.RunnerStatus",
         "NodeStatus": "runners.states.NodeStatus",
         "ProjectStatus": "runners.states.ProjectStatus",
+        "WorktreeEnd": "runners.states.WorktreeEnd",
         "CostSource": "runners.states.CostSource",
         "AgentStatus": "agents.states.AgentStatus",
         "WebhookDeliveryStatus": "outbox.states.DeliveryStatus",

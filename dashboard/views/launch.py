@@ -86,6 +86,8 @@ def _initial(request: HttpRequest) -> dict[str, object]:
             "flags": shlex.join(again.flags),
             "workspace": "" if again.workspace == again.project.path else again.workspace,
             "grace_seconds": again.grace_seconds,
+            "isolation": again.isolation,
+            "worktree_end": again.worktree_end,
             "labels": " ".join(again.labels),
         }
     if session is not None:

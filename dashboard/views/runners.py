@@ -17,13 +17,15 @@ from dashboard.changes import FLEET
 from dashboard.filters import RunnerFilter
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.rows import STOPPABLE, runner_row, runner_rows, shown_runners
+from dashboard.worktrees import worktree_context
 from runners.actors import actor_of
 from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.queue import queue_position
-from runners.states import OCCUPYING, TERMINAL, RunnerStatus
+from runners.services.worktrees import end_worktree
+from runners.states import OCCUPYING, TERMINAL, Isolation, RunnerStatus, WorktreeEnd
 
 HEADLESS = frozenset(backend.name for backend in all_backends() if backend.headless)
 VERBS = {"stop": stop_runner, "pause": pause_runner, "resume": resume_runner, "restart": restart_runner}
@@ -93,6 +95,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "attempts": found.attempts.select_related("node").order_by("-generation")[:20],
         "queue_place": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
+        **worktree_context(found),
     }
     topics: tuple[str, ...] = (f"runner:{found.pk}",)
     return show(
@@ -103,7 +106,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
 def _tab(request: HttpRequest, found: Runner, talks: bool) -> str:
     """Return the tab to open: a program that prints for programs is read best as a conversation."""
     asked = request.GET.get("tab", "")
-    if asked in {"terminal", "conversation"}:
+    if asked in {"terminal", "conversation"} or (asked == "changes" and found.isolation == Isolation.WORKTREE):
         return asked
     return "conversation" if talks and found.backend in HEADLESS else "terminal"
 
@@ -139,3 +142,20 @@ def steer(request: HttpRequest, runner_id: UUID, verb: str) -> HttpResponse:
     else:
         messages.success(request, SAID[verb].format(found.name))
     return redirect(reverse("dashboard:runner", args=[runner_id]))
+
+
+@require_POST
+@live_page
+def worktree(request: HttpRequest, runner_id: UUID) -> HttpResponse:
+    """Ask for an ended runner's worktree to be merged or removed."""
+    need(request, "runners.change_runner")
+    how = request.POST.get("how", "")
+    if how not in {WorktreeEnd.MERGE, WorktreeEnd.REMOVE}:
+        raise Http404
+    try:
+        end_worktree(runner_id, WorktreeEnd(how), actor=actor_of(request))
+    except RunnerError as error:
+        tell_refusal(request, error)
+    else:
+        messages.success(request, f"Its worktree was asked to be {how.removesuffix('e')}ed.")
+    return redirect(f"{reverse('dashboard:runner', args=[runner_id])}?tab=changes")

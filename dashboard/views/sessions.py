@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 from dashboard import figures
 from dashboard.page import live_page, page_of, query_without, show
 from dashboard.rows import cost_of, runner_rows, session_row, shown_runners
+from dashboard.worktrees import changes_of
 from runners.models import Message, Project, Session, UsageEntry
 
 #: Read at once; a longer conversation is read on by its button.
@@ -55,6 +56,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "runners": runner_rows(shown_runners().filter(session=found)),
         "usage": [(entry, _cost(entry)) for entry in found.usage.order_by("id")[:500]],
         "total_cost": cost_of(found),
+        "changed": changes_of(found),
     }
     return show(request, "dashboard/session.html", context, topics=(f"session:{found.pk}",))
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status, viewsets
 from rest_framework.decorators import action
@@ -23,9 +24,12 @@ from runners.api.serializers import (
     StopSerializer,
 )
 from runners.api.usage_figures import usage_of_runners
-from runners.models import Attempt, Runner, RunnerMove
+from runners.api.worktree_serializers import EndWorktreeSerializer, WorktreeSerializer
+from runners.models import Attempt, Runner, RunnerMove, Worktree
 from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.queue import queue_position
+from runners.services.worktrees import end_worktree
+from runners.states import WorktreeEnd
 
 CHANGE = "runners.change_runner"
 
@@ -45,6 +49,7 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
         "pause": CHANGE,
         "resume": CHANGE,
         "restart": CHANGE,
+        "worktree": CHANGE,
     }
 
     def get_queryset(self) -> QuerySet[Runner]:
@@ -129,6 +134,28 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
     @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
     def queue(self, request: Request, pk: UUID) -> Response:
         return Response(QueuePlaceSerializer({"position": queue_position(self.get_object().pk)}).data)
+
+    @extend_schema(summary="Show what a runner changed in its worktree", responses=WorktreeSerializer)
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def changes(self, request: Request, pk: UUID) -> Response:
+        """404 for a runner without a worktree of its own."""
+        worktree = get_object_or_404(Worktree.objects.select_related("node"), runner=self.get_object())
+        return Response(WorktreeSerializer(worktree).data)
+
+    @extend_schema(
+        operation_id="runners_worktree_end",
+        summary="Merge or remove an ended runner's worktree",
+        request=EndWorktreeSerializer,
+        responses={202: WorktreeSerializer},
+    )
+    @action(detail=True, methods=["post"], pagination_class=None)
+    def worktree(self, request: Request, pk: UUID) -> Response:
+        """Its node does it soon: `wanted` is empty then, and `note` says why it was not merged, if it was not."""
+        form = EndWorktreeSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        how = WorktreeEnd(form.validated_data["how"])
+        worktree = end_worktree(self.get_object().pk, how, actor=actor_of(request))
+        return Response(WorktreeSerializer(worktree).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(summary="Show a runner's history, oldest first", responses=RunnerMoveSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

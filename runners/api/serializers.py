@@ -12,7 +12,7 @@ from runners.backends.base import LaunchRequest
 from runners.models import Attempt, Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
 from runners.services.labels import MAX_LABELS
 from runners.services.steer import MAX_GRACE_SECONDS
-from runners.states import ConversationMode, CostSource, OnLimit, RestartPolicy
+from runners.states import ConversationMode, CostSource, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 #: How deep a tag or label may be: a word.
 MAX_WORD = 60
@@ -51,6 +51,8 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
             "description",
             "status",
             "tags",
+            "isolation",
+            "worktree_end",
             "max_concurrent_runners",
             "runner_count",
             "active_runner_count",
@@ -73,6 +75,12 @@ class ProjectChangeSerializer(StrictSerializer):
     tags = serializers.ListField(child=serializers.CharField(max_length=MAX_WORD), required=False, max_length=50)
     max_concurrent_runners = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=100_000, help_text="null: the default number."
+    )
+    isolation = serializers.ChoiceField(
+        choices=Isolation.choices, required=False, help_text="Of launches that do not choose."
+    )
+    worktree_end = serializers.ChoiceField(
+        choices=WorktreeEnd.choices, required=False, help_text="Of launches that do not choose."
     )
 
 
@@ -119,6 +127,8 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "flags",
             "environment_names",
             "workspace",
+            "isolation",
+            "worktree_end",
             "conversation_mode",
             "grace_seconds",
             "labels",
@@ -186,6 +196,14 @@ class LaunchSerializer(StrictSerializer):
         required=False,
         allow_blank=True,
         help_text="Directory below the project's own; it is the default.",
+    )
+    isolation = serializers.ChoiceField(
+        choices=Isolation.choices, required=False, help_text="Without: as the project says."
+    )
+    worktree_end = serializers.ChoiceField(
+        choices=WorktreeEnd.choices,
+        required=False,
+        help_text="What becomes of the worktree at the runner's end. Without: as the project says.",
     )
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")

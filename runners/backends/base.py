@@ -28,6 +28,9 @@ class LaunchRequest:
     flags: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     workspace: str = ""
+    #: none or worktree; empty: as the project says. So for what becomes of the worktree: keep, merge or remove.
+    isolation: str = ""
+    worktree_end: str = ""
     conversation_mode: str = ConversationMode.NEW
     #: The session to go on with, when `conversation_mode` is not new.
     session_id: str = ""

@@ -4,9 +4,11 @@ from runners.models.project import Project, ResourceQuota
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
 from runners.models.usage import UsageEntry
+from runners.models.worktree import Changes, Worktree
 
 __all__ = [
     "Attempt",
+    "Changes",
     "Message",
     "ModelPrice",
     "Node",
@@ -17,4 +19,5 @@ __all__ = [
     "RunnerMove",
     "Session",
     "UsageEntry",
+    "Worktree",
 ]

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from runners.querysets import ProjectQuerySet
-from runners.states import ProjectStatus
+from runners.states import Isolation, ProjectStatus, WorktreeEnd
 
 
 class Project(models.Model):
@@ -16,6 +16,12 @@ class Project(models.Model):
     description = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     tags = models.JSONField(default=list, blank=True)
+    isolation = models.CharField(
+        max_length=10, choices=Isolation, default=Isolation.NONE, help_text="Of launches that do not choose."
+    )
+    worktree_end = models.CharField(
+        max_length=10, choices=WorktreeEnd, default=WorktreeEnd.KEEP, help_text="Of launches that do not choose."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_launch_at = models.DateTimeField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
@@ -26,6 +32,8 @@ class Project(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(name="project_status_known", condition=Q(status__in=ProjectStatus.values)),
+            models.CheckConstraint(name="project_isolation_known", condition=Q(isolation__in=Isolation.values)),
+            models.CheckConstraint(name="project_worktree_end_known", condition=Q(worktree_end__in=WorktreeEnd.values)),
             models.CheckConstraint(
                 name="project_archived_at_iff_archived",
                 condition=Q(status=ProjectStatus.ARCHIVED, archived_at__isnull=False)

@@ -12,7 +12,7 @@ from runners.models.node import Node
 from runners.models.project import Project
 from runners.models.session import Session
 from runners.querysets import RunnerQuerySet
-from runners.states import TERMINAL, ConversationMode, RestartPolicy, RunnerStatus
+from runners.states import TERMINAL, ConversationMode, Isolation, RestartPolicy, RunnerStatus, WorktreeEnd
 
 
 class Runner(models.Model):
@@ -35,6 +35,13 @@ class Runner(models.Model):
     )
     environment = models.JSONField(default=dict, blank=True)
     workspace = models.CharField(max_length=1024, help_text="Absolute working directory.")
+    isolation = models.CharField(
+        max_length=10,
+        choices=Isolation,
+        default=Isolation.NONE,
+        help_text="In a worktree, the workspace's counterpart.",
+    )
+    worktree_end = models.CharField(max_length=10, choices=WorktreeEnd, default=WorktreeEnd.KEEP)
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
     labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
@@ -70,6 +77,8 @@ class Runner(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(name="runner_status_known", condition=Q(status__in=RunnerStatus.values)),
+            models.CheckConstraint(name="runner_isolation_known", condition=Q(isolation__in=Isolation.values)),
+            models.CheckConstraint(name="runner_worktree_end_known", condition=Q(worktree_end__in=WorktreeEnd.values)),
             models.CheckConstraint(
                 name="runner_ended_at_iff_terminal",
                 condition=Q(status__in=sorted(TERMINAL), ended_at__isnull=False)

@@ -1,6 +1,7 @@
 """Launch a runner: row, event and start task in one transaction, or a refusal before anything starts."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -16,8 +17,9 @@ from runners.models import Message, Node, Observation, Project, Runner, Session
 from runners.services.labels import check_labels
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
+from runners.services.worktrees import check_repository
 from runners.shim.identity import boot_id
-from runners.states import ConversationMode, OnLimit, ProjectStatus, Role, RunnerStatus
+from runners.states import ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
 from runners.transitions import record_arrival, start_waiting_soon
 
 START_TASK = "runners.tasks.start_runner"
@@ -35,6 +37,7 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     backend.check(request)
     workspace = workspace_within(project.path, request.workspace)
     check_labels(request.labels)
+    request = _isolated(request, project, workspace)
     node, waits_because = _place(project, request)
     if node is not None:
         check_program(backend, request, node)
@@ -48,6 +51,18 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
         # A place may have become free between the look and the commit, and whoever freed it saw nobody waiting.
         start_waiting_soon()
     return runner
+
+
+def _isolated(request: LaunchRequest, project: Project, workspace: str) -> LaunchRequest:
+    """Return the request with the project's choice where it has none of its own. Raises NotIsolated."""
+    chosen = replace(
+        request,
+        isolation=request.isolation or project.isolation,
+        worktree_end=request.worktree_end or project.worktree_end,
+    )
+    if chosen.isolation == Isolation.WORKTREE:
+        check_repository(workspace)
+    return chosen
 
 
 def _place(project: Project, request: LaunchRequest) -> tuple[Node | None, str]:
@@ -123,6 +138,8 @@ def _insert(
         flags=request.flags,
         environment=request.environment,
         workspace=workspace,
+        isolation=request.isolation,
+        worktree_end=request.worktree_end,
         conversation_mode=request.conversation_mode,
         grace_seconds=request.grace_seconds,
         labels=list(dict.fromkeys(request.labels)),

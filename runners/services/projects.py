@@ -10,15 +10,29 @@ from django.utils import timezone
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Project, ResourceQuota
 from runners.services.paths import allowed_directory
-from runners.states import ProjectStatus
+from runners.states import Isolation, ProjectStatus, WorktreeEnd
 
 
 @transaction.atomic
 def create_project(
-    *, name: str, path: str, description: str = "", tags: Iterable[str] = (), max_concurrent_runners: int | None = None
+    *,
+    name: str,
+    path: str,
+    description: str = "",
+    tags: Iterable[str] = (),
+    max_concurrent_runners: int | None = None,
+    isolation: str = Isolation.NONE,
+    worktree_end: str = WorktreeEnd.KEEP,
 ) -> Project:
     """Create a project over an existing directory. Raises PathNotAllowed, InvalidRequest."""
-    project = Project(name=name, path=allowed_directory(path), description=description, tags=list(tags))
+    project = Project(
+        name=name,
+        path=allowed_directory(path),
+        description=description,
+        tags=list(tags),
+        isolation=isolation,
+        worktree_end=worktree_end,
+    )
     try:
         project.full_clean()
     except ValidationError as error:

@@ -5,22 +5,23 @@ processes. Every rule may run at any time, twice, or on two machines at once.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from runners.exceptions import MoveRefused
-from runners.models import Node, Runner
+from runners.models import Node, Runner, Worktree
 from runners.querysets import RunnerQuerySet
 from runners.services.launch import send_start
 from runners.services.lifecycle import report_alive, report_lost
 from runners.services.steer import send_stop
-from runners.states import LIVE, NodeStatus, RunnerStatus
-from runners.transitions import move
+from runners.states import LIVE, TERMINAL, NodeStatus, RunnerStatus, WorktreeState
+from runners.transitions import finish_worktree_soon, move
 
 log = structlog.get_logger(__name__)
 
@@ -33,11 +34,15 @@ NODE_SILENCE = timedelta(seconds=20)
 START_PATIENCE = timedelta(seconds=15)
 #: After the grace period the shim needs moments to kill and record.
 STOP_PATIENCE = timedelta(seconds=15)
+#: Reading and merging a large worktree takes minutes.
+WORKTREE_PATIENCE = timedelta(minutes=15)
 
 
 def reconcile() -> dict[str, int]:
     """Run the rules of the control plane; return how many times each acted."""
-    done = {rule.__name__: rule() for rule in (silent_nodes, unstarted_runners, unstopped_runners)}
+    done = {
+        rule.__name__: rule() for rule in (silent_nodes, unstarted_runners, unstopped_runners, unfinished_worktrees)
+    }
     if any(done.values()):
         log.info("reconciled", **done)
     return done
@@ -76,6 +81,29 @@ def unstopped_runners() -> int:
     return _send_again(
         Runner.objects.filter(pk__in=late), RunnerStatus.STOPPING, lambda runner: send_stop(runner, grace_seconds=0)
     )
+
+
+def unfinished_worktrees() -> int:
+    """An ended runner's worktree that nobody looked after, or a wish for it that waits, is sent to its node again."""
+    late = timezone.now() - WORKTREE_PATIENCE
+    waiting = Worktree.objects.filter(
+        Q(state=WorktreeState.OPEN) | ~Q(wanted=""),
+        runner__status__in=TERMINAL,
+        runner__restart_at__isnull=True,
+        runner__ended_at__lt=late,
+        changed_at__lt=late,
+        runner__node__status=NodeStatus.ONLINE,
+    )
+    return sum(_finish_again(worktree.pk, late) for worktree in waiting)
+
+
+@transaction.atomic
+def _finish_again(runner_id: UUID, late: datetime) -> int:
+    # The clock starts anew, so that the next round leaves it.
+    if not Worktree.objects.filter(pk=runner_id, changed_at__lt=late).update(changed_at=timezone.now()):
+        return 0
+    finish_worktree_soon(Runner.objects.select_related("node").get(pk=runner_id))
+    return 1
 
 
 def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collection[Attempt]) -> int:

@@ -14,7 +14,7 @@ from runners.backends.base import Backend
 from runners.exceptions import LaunchRefused, ProgramNotFound
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
-from runners.services.paths import allowed_directory
+from runners.services.worktrees import working_directory
 from runners.states import RunnerStatus
 from runners.transitions import move
 
@@ -64,7 +64,7 @@ def specification(runner: Runner) -> dict[str, Any]:
         "generation": runner.generation,
         "argv": command.argv,
         "env": _environment(backend, command.env, runner),
-        "cwd": allowed_directory(runner.workspace),
+        "cwd": working_directory(runner),
         "tty": command.tty,
         "columns": 120,
         "rows": 32,

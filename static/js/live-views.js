@@ -187,7 +187,10 @@ hear("counts", (counts) => {
   for (const view of all("live-count")) view.take(counts);
   document.body.dispatchEvent(new CustomEvent("live:counts"));
 });
-hear("event", (row) => all("live-feed").forEach((feed) => feed.take(row)));
+hear("event", (row) => {
+  for (const feed of all("live-feed")) feed.take(row);
+  if (row.type === "worktree.changed") document.body.dispatchEvent(new CustomEvent("live:worktree", { detail: row }));
+});
 hear("state", (state) => all("live-state").forEach((view) => view.take(state)));
 hear("resync", () => {
   document.body.dispatchEvent(new CustomEvent("live:resync"));
