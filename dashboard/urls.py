@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from dashboard.views import events, launch, nodes, overview, projects, runners, sessions, signin
+from dashboard.views import events, launch, nodes, overview, projects, runners, sessions, signin, webhooks
 
 app_name = "dashboard"
 
@@ -26,4 +26,11 @@ urlpatterns = [
     path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
     path("nodes/", nodes.nodes, name="nodes"),
     path("events/", events.events, name="events"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("new-webhook/", webhooks.new_webhook, name="new_webhook"),
+    path("webhooks/<uuid:webhook_id>/", webhooks.webhook, name="webhook"),
+    path("webhooks/<uuid:webhook_id>/secret/", webhooks.new_secret, name="new_secret"),
+    path("webhooks/<uuid:webhook_id>/deliveries/<int:delivery_id>/", webhooks.delivery, name="delivery"),
+    path("webhooks/<uuid:webhook_id>/deliveries/<int:delivery_id>/again/", webhooks.send_again, name="send_again"),
+    path("webhooks/<uuid:webhook_id>/<slug:verb>/", webhooks.act_on_webhook, name="act_on_webhook"),
 ]

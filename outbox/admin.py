@@ -10,6 +10,8 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from outbox.admin_webhooks import WebhookAdmin as WebhookAdmin
+from outbox.admin_webhooks import WebhookDeliveryAdmin as WebhookDeliveryAdmin
 from outbox.models import Entry
 from outbox.services.retention import purge_dead
 from outbox.services.retry import retry

@@ -26,6 +26,8 @@ RECORDS = {
     ],
     "Records": [
         ("Outbox", "outbox", "outbox.entry"),
+        ("Webhooks", "webhook", "outbox.webhook"),
+        ("Webhook deliveries", "send", "outbox.webhookdelivery"),
         ("Runner history", "history", "runners.runnermove"),
     ],
     "Access": [

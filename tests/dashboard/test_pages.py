@@ -18,7 +18,18 @@ from tests.runners.factories import make_node, make_project, make_runner
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["/", "/runners/", "/launch/", "/sessions/", "/projects/", "/new-project/", "/nodes/", "/events/"]
+PAGES = [
+    "/",
+    "/runners/",
+    "/launch/",
+    "/sessions/",
+    "/projects/",
+    "/new-project/",
+    "/nodes/",
+    "/events/",
+    "/webhooks/",
+    "/new-webhook/",
+]
 
 
 @pytest.mark.parametrize("address", PAGES)
