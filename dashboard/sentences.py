@@ -43,6 +43,9 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.failed": lambda data: f"failed{_because(data)}",
     "runner.unknown": lambda data: f"is out of sight{_because(data)}",
     "worktree.changed": _worktree,
+    "runner.fenced": lambda data: (
+        f"has attempt {data.get('fenced_generation')} fenced on {data.get('node') or 'a node'}, which is back"
+    ),
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

@@ -22,6 +22,7 @@ ARRIVALS = {
     S.UNKNOWN: "runner.unknown",
 }
 RESUMED = "runner.resumed"
+FENCED = "runner.fenced"
 
 _RUNNER_DATA = {
     "runner_id": "uuid",
@@ -48,6 +49,15 @@ _WORKTREE_DATA = {
     "deletions": "integer?",
     "actor": "string",
 }
+_FENCED_DATA = {
+    "runner_id": "uuid",
+    "name": "string",
+    "project": "string",
+    "node": "string",
+    "status": "string",
+    "generation": "integer",
+    "fenced_generation": "integer",
+}
 _SESSION_DATA = {"session_id": "uuid", "runner_id": "uuid", "project": "string", "backend": "string"}
 
 _DESCRIPTIONS = {
@@ -71,6 +81,11 @@ def register_types() -> None:
         "worktree.changed",
         description="A runner's attempt ended, and its worktree is kept, merged, removed or in use by the next.",
         data=_WORKTREE_DATA,
+    )
+    register(
+        FENCED,
+        description="A node that was lost is back with an older attempt of the runner, which is being stopped.",
+        data=_FENCED_DATA,
     )
     register("session.created", description="A conversation began.", data=_SESSION_DATA)
     register("session.resumed", description="A runner goes on with an earlier conversation.", data=_SESSION_DATA)
@@ -99,6 +114,25 @@ def runner_moved(runner: Runner, start: str, *, actor: str) -> None:
         subject=str(runner.pk),
         routing_key=f"{name}.{runner.project.name}",
         data=data,
+    )
+
+
+def attempt_fenced(runner: Runner, generation: int, *, node: str) -> None:
+    """Publish that `node` stops an older attempt of the runner."""
+    publish(
+        FENCED,
+        aggregate=runner.aggregate,
+        subject=str(runner.pk),
+        routing_key=f"{FENCED}.{runner.project.name}",
+        data={
+            "runner_id": str(runner.pk),
+            "name": runner.name,
+            "project": runner.project.name,
+            "node": node,
+            "status": runner.status,
+            "generation": runner.generation,
+            "fenced_generation": generation,
+        },
     )
 
 

@@ -230,6 +230,9 @@ RUNNER_BACKENDS = {
     "demo": "runners.backends.demo.DemoBackend",
     "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
 }
+#: After so long a silence the runners of a node are started elsewhere, where their restart policy asks for it. A node
+#: agent that is restarted, or whose machine is, should be back before.
+NODE_LOST_AFTER_SECONDS = environment.integer("NODE_LOST_AFTER_SECONDS", 300, minimum=30)
 #: Told once a second by each node agent what it measured; best effort, for live views.
 RUNNER_LISTENERS = ["dashboard.push.observed"]
 RUNNER_RUNTIMES = {"process": "runners.runtimes.process.ProcessRuntime"}

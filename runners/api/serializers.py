@@ -272,6 +272,8 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "exit_code",
             "exit_signal",
             "reason",
+            "fenced_at",
+            "refused_records",
         ]
 
 

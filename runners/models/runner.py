@@ -134,6 +134,12 @@ class Attempt(models.Model):
     exit_signal = models.SmallIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=200, blank=True)
 
+    # Where its telemetry stood when the next attempt began: a lost node may tell the rest when it is back.
+    telemetry_offset = models.BigIntegerField(default=0)
+    parser_state = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    refused_records = models.PositiveIntegerField(default=0, help_text="Told after the next attempt had begun.")
+    fenced_at = models.DateTimeField(null=True, blank=True, help_text="When it was found alive beside its successor.")
+
     class Meta:
         ordering = ["generation"]
         constraints = [models.UniqueConstraint(name="attempt_once", fields=["runner", "generation"])]

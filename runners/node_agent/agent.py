@@ -36,6 +36,7 @@ from runners.node_agent.vitals import Meter, Tree
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.process import ZYGOTE_SOCKET
 from runners.runtimes.zygote import start_zygote
+from runners.services.failover import fence
 from runners.services.nodes import heartbeat_node, register_node
 from runners.services.reconcile import reconcile_node, superseded
 from runners.services.start import nudge_socket
@@ -174,6 +175,7 @@ class NodeAgent:
         for runner_id, generation in await in_database(lambda: superseded(states)):
             log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
             directory = run_directory(runner_id, generation)
+            await in_database(partial(fence, runner_id, generation, node=self.name))
             await asyncio.to_thread(self.runtime.stop, directory, grace_seconds=10, reason="superseded")
 
 

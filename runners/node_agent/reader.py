@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 
+from runners.models import Attempt as Past
 from runners.models import Observation
 from runners.node_agent.attempts import Attempt, find_attempt, find_attempts
 from runners.node_agent.database import in_database
@@ -75,5 +76,8 @@ class Reader:
 
 def stored_offset(attempt: Attempt) -> int:
     """Return how far the database has read this attempt."""
-    found = Observation.objects.filter(runner_id=attempt.runner_id, generation=attempt.generation)
-    return found.values_list("telemetry_offset", flat=True).first() or 0
+    one = {"runner_id": attempt.runner_id, "generation": attempt.generation}
+    present = Observation.objects.filter(**one).values_list("telemetry_offset", flat=True).first()
+    if present is not None:
+        return present
+    return Past.objects.filter(**one).values_list("telemetry_offset", flat=True).first() or 0

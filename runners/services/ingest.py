@@ -12,6 +12,7 @@ from runners.backends import get_backend
 from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Observation, Runner, Session
 from runners.services.conversation import add_messages
+from runners.services.late import ingest_late
 from runners.services.ledger import enter_usage
 from runners.services.lifecycle import apply_record
 
@@ -34,10 +35,12 @@ def ingest(batch: Batch) -> int:
     """Write what a batch tells, and return the offset up to which the telemetry is in the database now.
 
     Rows, totals, status, the parser's memory and the offset commit together: a batch that comes again after a crash is
-    passed over, one that does not start where the database stands is answered with where it does. A batch of an older
-    generation changes nothing, and counts as read.
+    passed over, one that does not start where the database stands is answered with where it does. Of an older attempt
+    only usage is taken in (`late`); a batch of a generation or runner that is not known counts as read.
     """
     observation = Observation.objects.select_for_update().filter(runner_id=batch.runner_id).first()
+    if observation is not None and batch.generation < observation.generation:
+        return ingest_late(batch)
     if observation is None or observation.generation != batch.generation:
         log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
         return batch.end_offset

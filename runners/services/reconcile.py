@@ -17,6 +17,7 @@ from django.utils import timezone
 from runners.exceptions import MoveRefused
 from runners.models import Node, Runner, Worktree
 from runners.querysets import RunnerQuerySet
+from runners.services.failover import lost_nodes
 from runners.services.launch import send_start
 from runners.services.lifecycle import report_alive, report_lost
 from runners.services.steer import send_stop
@@ -40,9 +41,8 @@ WORKTREE_PATIENCE = timedelta(minutes=15)
 
 def reconcile() -> dict[str, int]:
     """Run the rules of the control plane; return how many times each acted."""
-    done = {
-        rule.__name__: rule() for rule in (silent_nodes, unstarted_runners, unstopped_runners, unfinished_worktrees)
-    }
+    rules = (silent_nodes, lost_nodes, unstarted_runners, unstopped_runners, unfinished_worktrees)
+    done = {rule.__name__: rule() for rule in rules}
     if any(done.values()):
         log.info("reconciled", **done)
     return done

@@ -51,7 +51,7 @@ def pause_before(restarts: int) -> timedelta:
 
 
 @transaction.atomic
-def restart_runner(runner_id: UUID, *, actor: str) -> Runner:
+def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") -> Runner:
     """Start an ended runner again as a new attempt, and return it `starting`.
 
     Raises MoveRefused unless it has ended, NoPlace where quota or nodes are full, ProgramNotFound.
@@ -61,13 +61,14 @@ def restart_runner(runner_id: UUID, *, actor: str) -> Runner:
         raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
     node = take_place(runner.project, runner)
     check_program(get_backend(runner.backend), runner, node)
-    # The row is locked by move(), after the locks of project and node as in a launch: never the other way round.
+    # Project and node, observation, runner: everybody locks in this order.
+    observation = Observation.objects.select_for_update().get(runner=runner)
     moved = move(
         runner_id,
         RunnerStatus.STARTING,
         generation=runner.generation,
         actor=actor,
-        reason="restarted",
+        reason=reason,
         next_generation=runner.generation + 1,
         node=node,
         started_at=None,
@@ -75,14 +76,20 @@ def restart_runner(runner_id: UUID, *, actor: str) -> Runner:
         exit_signal=None,
         pid=None,
     )
-    _begin_anew(moved)
+    _begin_anew(moved, observation)
     send_start(moved)
     return moved
 
 
-def _begin_anew(runner: Runner) -> None:
-    """Let the new attempt's telemetry be read from its beginning; running totals of the conversation go on."""
-    state = Observation.objects.get(runner=runner).parser_state
+def _begin_anew(runner: Runner, before: Observation) -> None:
+    """Let the new attempt's telemetry be read from its beginning; running totals of the conversation go on.
+
+    Where the old one's stood is kept with it: there may be more of it on a node that was lost.
+    """
+    state = before.parser_state
+    Attempt.objects.filter(runner=runner, generation=before.generation).update(
+        telemetry_offset=before.telemetry_offset, parser_state=state
+    )
     Observation.objects.filter(runner=runner).update(
         generation=runner.generation,
         telemetry_offset=0,

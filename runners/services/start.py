@@ -1,5 +1,6 @@
 """Start a runner's process on this node. Runs in the node's worker."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from runners.backends.base import Backend
 from runners.exceptions import LaunchRefused, ProgramNotFound
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
+from runners.runtimes.base import Runtime
+from runners.runtimes.shim_client import ShimGone
+from runners.services.failover import fence
 from runners.services.worktrees import working_directory
 from runners.states import RunnerStatus
 from runners.transitions import move
@@ -46,8 +50,20 @@ def start_on_node(runner_id: UUID, generation: int) -> bool:
             allowed=frozenset({RunnerStatus.STARTING}), reason=refusal.message,
         )  # fmt: skip
         return False
-    get_runtime(runner.runtime).start(run_directory(runner.pk, generation), spec)
+    runtime = get_runtime(runner.runtime)
+    _end_older(runner, runtime)
+    runtime.start(run_directory(runner.pk, generation), spec)
     return True
+
+
+def _end_older(runner: Runner, runtime: Runtime) -> None:
+    """Kill earlier attempts that still live here: this node may have been lost, and be given its own runner again."""
+    for generation in range(1, runner.generation):
+        directory = run_directory(runner.pk, generation)
+        if runtime.is_alive(directory):
+            fence(runner.pk, generation, node=settings.NODE_NAME)
+            with contextlib.suppress(ShimGone):  # it ended meanwhile
+                runtime.kill(directory, reason="superseded")
 
 
 def specification(runner: Runner) -> dict[str, Any]:
