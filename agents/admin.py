@@ -77,7 +77,7 @@ class PersonalityAdmin(ModelAdmin):  # type: ignore[misc]
         return ["name"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Personality, form: Any, change: bool) -> None:
-        save_personality(obj, {})
+        save_personality(obj, {}, actor=actor_of(request))
 
     @display(description="description")
     def beginning(self, personality: Personality) -> str:
@@ -97,7 +97,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if "name" in self.fields:
             self.fields["name"].required = False
-            self.fields["name"].help_text = "It gets one without: cadet-3f9c12."
+            self.fields["name"].help_text = "It gets one without: cadet-elite-kagu."
 
     def clean_project(self) -> Any:
         project = self.cleaned_data["project"]
@@ -116,7 +116,6 @@ class AgentAdmin(ModelAdmin):  # type: ignore[misc]
         ("project", AutocompleteSelectFilter),
     ]
     list_filter_submit = True
-    list_select_related = ["personality", "project", "runner"]
     search_fields = ["name"]
     autocomplete_fields = ["personality", "project"]
     date_hierarchy = "created_at"
@@ -131,6 +130,9 @@ class AgentAdmin(ModelAdmin):  # type: ignore[misc]
             "runner_link",
             ("created_at", "status_changed_at"),
         ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
+        return Agent.objects.select_related("personality", "project").with_current()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -166,8 +168,8 @@ class AgentAdmin(ModelAdmin):  # type: ignore[misc]
         return link_to(agent.project)
 
     @display(description="runner")
-    def runner_link(self, agent: Agent) -> str:
-        return link_to(agent.runner)
+    def runner_link(self, agent: Any) -> str:
+        return link_to(agent.current[0].runner if agent.current else None)
 
     @admin.action(description="Retire", permissions=["retire"])
     def retire_selected(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:

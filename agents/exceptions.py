@@ -21,5 +21,41 @@ class AgentMoveRefused(AgentError):
     """The agent is not in a state from which this move is legal."""
 
 
+class AgentInUse(AgentError):
+    """The agent has a history, so it cannot be deleted."""
+
+
 class PersonalityInUse(AgentError):
     """Agents have this personality, so it cannot go; `agents` tells how many."""
+
+
+class InvalidJob(AgentError):
+    """What was asked for makes no sense for a job; `field` names the culprit."""
+
+
+class JobMoveRefused(AgentError):
+    """The job is not in a state from which this move is legal."""
+
+
+class JobInUse(AgentError):
+    """The job has a history or others depend on it, so it cannot be deleted."""
+
+
+class MissingDependencies(InvalidJob):
+    """Jobs that should be waited for do not exist; `missing` names them."""
+
+
+class DependencyCycle(AgentError):
+    """Jobs would wait for each other; `cycle` names them in order, the first again at the end."""
+
+
+class InvalidTime(AgentError):
+    """A time entry makes no sense; `field` names the culprit."""
+
+
+class TimeOverlap(AgentError):
+    """The worker has another entry at that time."""
+
+
+class TimeMoveRefused(AgentError):
+    """The time entry is not in a state that allows this."""

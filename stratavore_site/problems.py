@@ -109,6 +109,29 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     outbox.WebhookInactive: Problem(
         "webhook_inactive", 409, "The webhook is switched off", "Switch it on first: PATCH with `active`."
     ),
+    agents.AgentInUse: Problem("agent_in_use", 409, "The agent has worked", "Retire it instead."),
+    agents.InvalidJob: Problem(
+        "invalid_job", 422, "What was asked of a job makes no sense", "Mend the field named in `field`."
+    ),
+    agents.MissingDependencies: Problem(
+        "missing_dependencies", 422, "There are no such jobs", "Leave out the ids in `missing`."
+    ),
+    agents.DependencyCycle: Problem(
+        "dependency_cycle", 409, "Jobs would wait for each other", "Drop one of the dependencies along `cycle`."
+    ),
+    agents.JobMoveRefused: Problem(
+        "job_move_refused", 409, "The job's state does not allow that", "Look at its `status` and decide again."
+    ),
+    agents.JobInUse: Problem("job_in_use", 409, "The job was worked on, or others wait for it", "Cancel it instead."),
+    agents.InvalidTime: Problem(
+        "invalid_time", 422, "What was asked of a time entry makes no sense", "Mend the field named in `field`."
+    ),
+    agents.TimeOverlap: Problem(
+        "time_overlap", 409, "The worker has another entry at that time", "Stop the other clock, or choose other times."
+    ),
+    agents.TimeMoveRefused: Problem(
+        "time_move_refused", 409, "The clock's state does not allow that", "Look at its `status` and decide again."
+    ),
     outbox.BrokerUnavailable: Problem("broker_unavailable", 503, "The broker does not answer", "Try again."),
 }
 

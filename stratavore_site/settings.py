@@ -179,6 +179,12 @@ SPECTACULAR_SETTINGS = {
         "WorktreeEnd": "runners.states.WorktreeEnd",
         "CostSource": "runners.states.CostSource",
         "AgentStatus": "agents.states.AgentStatus",
+        "JobStatus": "agents.states.JobStatus",
+        "JobDecision": "agents.states.Decision",
+        "Priority": "agents.states.Priority",
+        "Outcome": "agents.states.Outcome",
+        "TodoStatus": "agents.states.TodoStatus",
+        "TimeStatus": "agents.states.TimeStatus",
         "WebhookDeliveryStatus": "outbox.states.DeliveryStatus",
     },
 }
@@ -199,7 +205,13 @@ OUTBOX_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 #: For so long a reader may be away and still catch up by `sequence`.
 OUTBOX_RETENTION_DAYS = environment.integer("OUTBOX_RETENTION_DAYS", 30, minimum=1)
 #: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
-OUTBOX_HANDLERS: dict[str, list[str]] = {}
+OUTBOX_HANDLERS: dict[str, list[str]] = {
+    # A runner that ended lands the job of its agent; one that was paused takes its agent along.
+    "runner.stopped": ["agents.handlers.on_runner_ended"],
+    "runner.failed": ["agents.handlers.on_runner_ended"],
+    "runner.paused": ["agents.handlers.on_runner_steered"],
+    "runner.resumed": ["agents.handlers.on_runner_steered"],
+}
 #: Called with all events of a batch at once, for what a query for each event would make slow.
 OUTBOX_BATCH_HANDLERS = ["outbox.services.fan_out.fan_out"]
 #: Told after a batch that the stream has grown; best effort, for live views.

@@ -2,10 +2,17 @@
 
 from rest_framework.routers import SimpleRouter
 
-from agents.api.views import AgentViewSet, PersonalityViewSet
+from agents.api.agent_views import AgentViewSet
+from agents.api.job_views import AssignmentViewSet, JobViewSet
+from agents.api.personality_views import PersonalityViewSet
+from agents.api.time_views import TimeEntryViewSet, TodoViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("personalities", PersonalityViewSet, basename="personality")
 router.register("agents", AgentViewSet, basename="agent")
+router.register("jobs", JobViewSet, basename="job")
+router.register("assignments", AssignmentViewSet, basename="assignment")
+router.register("todos", TodoViewSet, basename="todo")
+router.register("time-entries", TimeEntryViewSet, basename="time-entry")
 
 urlpatterns = router.urls

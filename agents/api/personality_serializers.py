@@ -1,8 +1,8 @@
-"""What goes over the wire."""
+"""Personalities over the wire."""
 
 from rest_framework import serializers
 
-from agents.models import Agent, Personality
+from agents.models import Personality, PersonalityVersion
 from runners.api.strict import StrictSerializer
 
 MAX_WORD = 60
@@ -12,6 +12,7 @@ class PersonalitySerializer(serializers.ModelSerializer[Personality]):
     strengths = serializers.ListField(child=serializers.CharField())
     specialties = serializers.ListField(child=serializers.CharField())
     flags = serializers.ListField(child=serializers.CharField())
+    argv = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = Personality
@@ -26,9 +27,21 @@ class PersonalitySerializer(serializers.ModelSerializer[Personality]):
             "default_backend",
             "model",
             "flags",
+            "argv",
+            "max_minutes",
+            "max_restarts",
+            "grace_seconds",
             "version",
             "updated_at",
         ]
+
+
+class PersonalityVersionSerializer(serializers.ModelSerializer[PersonalityVersion]):
+    content = serializers.DictField(help_text="The fields of the personality as they were.")
+
+    class Meta:
+        model = PersonalityVersion
+        fields = ["version", "content", "actor", "created_at"]
 
 
 class PersonalityChangeSerializer(StrictSerializer):
@@ -39,28 +52,30 @@ class PersonalityChangeSerializer(StrictSerializer):
     specialties = serializers.ListField(child=serializers.CharField(max_length=MAX_WORD), required=False, max_length=30)
     work_style = serializers.CharField(required=False, allow_blank=True, max_length=200)
     communication_style = serializers.CharField(required=False, allow_blank=True, max_length=200)
-    role_prompt = serializers.CharField(required=False, allow_blank=True, max_length=100_000)
+    role_prompt = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=100_000,
+        help_text="{{ job.title }}, {{ project.name }}, {{ agent.name }} and the like are filled in for each run.",
+    )
     default_backend = serializers.CharField(required=False, max_length=40)
     model = serializers.CharField(required=False, allow_blank=True, max_length=100)
     flags = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False, max_length=200)
+    argv = serializers.ListField(
+        child=serializers.CharField(trim_whitespace=False),
+        required=False,
+        max_length=200,
+        help_text="The command itself, for the backend `command`; it reads the task as its input.",
+    )
+    max_minutes = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=100_000, help_text="A longer run is stopped."
+    )
+    max_restarts = serializers.IntegerField(
+        required=False, min_value=0, max_value=100, help_text="How often a failed run is started again by itself."
+    )
+    grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=3600)
 
 
 class NewPersonalitySerializer(PersonalityChangeSerializer):
     name = serializers.CharField(max_length=40, help_text="Letters, digits, hyphens and underscores.")
     description = serializers.CharField(max_length=10_000)
-
-
-class AgentSerializer(serializers.ModelSerializer[Agent]):
-    personality = serializers.CharField(source="personality.name")
-    project = serializers.CharField(source="project.name", allow_null=True, default=None)
-    runner_id = serializers.UUIDField(allow_null=True)
-
-    class Meta:
-        model = Agent
-        fields = ["name", "personality", "project", "runner_id", "status", "status_changed_at", "created_at"]
-
-
-class NewAgentSerializer(StrictSerializer):
-    personality = serializers.CharField(max_length=40, help_text="Name of the personality.")
-    name = serializers.CharField(max_length=60, required=False, help_text="It gets one without: cadet-3f9c12.")
-    project = serializers.CharField(max_length=63, required=False, allow_null=True, help_text="Name of the project.")

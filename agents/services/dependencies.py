@@ -1,0 +1,139 @@
+"""What waits for what: edges without cycles, jobs that come free, and decisions asked for."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents import events
+from agents.exceptions import DependencyCycle, InvalidJob, JobMoveRefused, MissingDependencies
+from agents.locks import lock_graph
+from agents.models import Dependency, Job
+from agents.sql import reachable_edges
+from agents.states import JOB_DEAD_ENDS, Decision, JobStatus
+from agents.transitions import locked_job, move_job
+
+J = JobStatus
+#: A job may still be told to wait: nobody works on it, and it may yet be done.
+MAY_WAIT = frozenset({J.PENDING, J.BLOCKED, J.FAILED})
+
+
+@transaction.atomic
+def add_dependencies(job_id: str, needs: Sequence[str], *, actor: str) -> Job:
+    """Let a job wait for others, and return it: blocked, unless all of them are completed. Repeats are harmless.
+
+    Raises MissingDependencies, DependencyCycle, JobMoveRefused; then nothing was written.
+    """
+    lock_graph()
+    job = locked_job(job_id)
+    if job.status not in MAY_WAIT:
+        raise JobMoveRefused(f"{job.pk} is {job.status}: it cannot wait for others any more.", status=job.status)
+    write_edges({job_id: needs})
+    changed(job, ["dependencies"], actor=actor)
+    return reconsider(job, actor=actor)
+
+
+def write_edges(wanted: dict[str, Sequence[str]]) -> None:
+    """Write edges from each job to what it needs. Wants lock_graph().
+
+    Raises MissingDependencies, DependencyCycle; then the caller's transaction is to be rolled back.
+    """
+    targets = {target for needs in wanted.values() for target in needs}
+    missing = sorted(targets - set(Job.objects.filter(pk__in=targets).values_list("pk", flat=True)))
+    if missing:
+        raise MissingDependencies(
+            f"There is no job {', '.join(missing)} to wait for.", field="dependencies", missing=missing
+        )
+    edges = [(job_id, target) for job_id, needs in wanted.items() for target in needs]
+    if cycle := find_cycle([*edges, *reachable_edges(sorted(targets))], starts=wanted):
+        raise DependencyCycle(f"These would wait for each other: {' > '.join(cycle)}.", cycle=cycle)
+    Dependency.objects.bulk_create(
+        [Dependency(job_id=job_id, needs_id=target) for job_id, target in edges], ignore_conflicts=True
+    )
+
+
+def find_cycle(edges: Iterable[tuple[str, str]], *, starts: Iterable[str]) -> list[str] | None:
+    """Return a shortest cycle through one of `starts`, its first job again at the end; None if there is none."""
+    graph: dict[str, list[str]] = {}
+    for job, needs in edges:
+        graph.setdefault(job, []).append(needs)
+    return next((cycle for start in starts if (cycle := _way_back(graph, start))), None)
+
+
+def _way_back(graph: dict[str, list[str]], start: str) -> list[str] | None:
+    came_from: dict[str, str] = {}
+    waiting = deque([start])
+    while waiting:
+        here = waiting.popleft()
+        for needs in graph.get(here, ()):
+            if needs == start:
+                return _path(came_from, start, here)
+            if needs not in came_from:
+                came_from[needs] = here
+                waiting.append(needs)
+    return None
+
+
+def _path(came_from: dict[str, str], start: str, last: str) -> list[str]:
+    path = [start]
+    while last != start:
+        path.append(last)
+        last = came_from[last]
+    return [start, *reversed(path[1:]), start]
+
+
+@transaction.atomic
+def drop_dependencies(job_id: str, needs: Sequence[str], *, actor: str) -> Job:
+    """Let a job no longer wait for these, and return it: it comes free if it waits for nothing else.
+
+    Raises InvalidJob if it does not wait for one of them.
+    """
+    lock_graph()
+    job = locked_job(job_id)
+    found = Dependency.objects.filter(job=job, needs__in=needs)
+    unknown = sorted(set(needs) - set(found.values_list("needs_id", flat=True)))
+    if unknown:
+        raise InvalidJob(f"{job_id} does not wait for {', '.join(unknown)}.", field="dependencies", missing=unknown)
+    found.delete()
+    changed(job, ["dependencies"], actor=actor)
+    return reconsider(job, actor=actor)
+
+
+def reconsider_dependents(job: Job, *, actor: str) -> None:
+    """Put every job that waits for `job` where it belongs now. Wants lock_graph()."""
+    for dependent_id in job.dependents.order_by("job_id").values_list("job_id", flat=True):
+        reconsider(locked_job(dependent_id), actor=actor)
+
+
+def reconsider(job: Job, *, actor: str) -> Job:
+    """Put a waiting job where its dependencies say, and return it. Wants lock_graph() and the job's row locked.
+
+    Blocked while one is not completed; pending as soon as all are; asking for a decision when one never will be.
+    """
+    statuses = dict(job.dependencies.values_list("needs_id", "needs__status"))
+    unmet = sorted(pk for pk, status in statuses.items() if status != J.COMPLETED)
+    dead = sorted(pk for pk, status in statuses.items() if status in JOB_DEAD_ENDS)
+    if unmet and job.status == J.PENDING:
+        job = move_job(job.pk, J.BLOCKED, actor=actor, reason=f"waits for {', '.join(unmet)}")
+    elif not unmet and job.status == J.BLOCKED:
+        job = move_job(job.pk, J.PENDING, actor=actor, reason="waits for nothing any more")
+    if dead and job.status == J.BLOCKED:
+        return decide(job, Decision.DEPENDENCY, actor=actor)
+    return decide(job, Decision.NONE, actor=actor) if job.decision == Decision.DEPENDENCY else job
+
+
+def decide(job: Job, decision: Decision, *, actor: str) -> Job:
+    """Set what a job asks people to decide."""
+    if job.decision != decision:
+        job.decision = decision
+        job.save(update_fields=["decision"])
+        changed(job, ["decision"], actor=actor)
+    return job
+
+
+def changed(job: Job, fields: list[str], *, actor: str) -> None:
+    """Tell that something of a job changed but its status."""
+    job.updated_at = timezone.now()
+    job.save(update_fields=["updated_at"])
+    events.job_changed(job, fields, actor=actor)

@@ -1,0 +1,74 @@
+"""Add, change and delete personalities; each change is a version."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.forms.models import model_to_dict
+
+from agents import events
+from agents.exceptions import InvalidAgent, PersonalityInUse
+from agents.models import Assignment, Personality, PersonalityVersion
+from agents.prompts import check_template
+from agents.services.check import check
+from runners.backends import get_backend
+from runners.exceptions import InvalidRequest
+
+#: Not part of a version's content: they tell of the row, not of the role.
+APART = ("id", "name", "version", "updated_at")
+
+
+@transaction.atomic
+def save_personality(personality: Personality, changes: dict[str, Any], *, actor: str = "system:agents") -> Personality:
+    """Save a personality, new or changed, with `changes`; each change of an existing one is a version.
+
+    Raises InvalidAgent.
+    """
+    for name, value in changes.items():
+        setattr(personality, name, value)
+    check(personality, InvalidAgent)
+    check_template(personality.role_prompt)
+    _check_backend(personality)
+    new = personality.pk is None
+    personality.save()
+    if not new:
+        # Counted in the database, under the row's lock: two editors at once make two versions.
+        Personality.objects.filter(pk=personality.pk).update(version=F("version") + 1)
+        personality.refresh_from_db()
+    keep_version(personality, actor=actor)
+    events.personality_changed(personality, actor=actor)
+    return personality
+
+
+def keep_version(personality: Personality, *, actor: str) -> PersonalityVersion:
+    """Keep the personality's present content as its present version."""
+    kept, _ = PersonalityVersion.objects.get_or_create(
+        personality=personality,
+        version=personality.version,
+        defaults={"content": model_to_dict(personality, exclude=APART), "actor": actor},
+    )
+    return kept
+
+
+@transaction.atomic
+def delete_personality(personality: Personality) -> None:
+    """Delete a personality that no agent has. Raises PersonalityInUse."""
+    # Locked, so that no agent can come to have it meanwhile: an insert takes a share of this lock for its foreign key.
+    Personality.objects.select_for_update().filter(pk=personality.pk).first()
+    count = personality.agents.count()
+    if count:
+        raise PersonalityInUse(f"{count} agents have the personality {personality.name}.", agents=count)
+    if Assignment.objects.filter(personality_version__personality=personality).exists():
+        raise PersonalityInUse(f"Agents have worked with the personality {personality.name}: it stays.", agents=0)
+    personality.delete()
+
+
+def _check_backend(personality: Personality) -> None:
+    """Raise InvalidAgent if the backend is not there, or does not know the flags."""
+    try:
+        get_backend(personality.default_backend).check_flags(personality.flags)
+    except InvalidRequest as error:
+        field = "default_backend" if error.facts.get("field") == "backend" else error.facts.get("field")
+        raise InvalidAgent(error.message, field=field) from None
+    if not all(isinstance(word, str) for word in personality.argv):
+        raise InvalidAgent("Every part of argv must be a text.", field="argv")

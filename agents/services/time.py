@@ -1,0 +1,179 @@
+"""Clocks: start, pause, resume, stop; and hours entered afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from agents import events
+from agents.exceptions import InvalidTime, TimeMoveRefused, TimeOverlap
+from agents.models import Agent, Assignment, Job, TimeEntry
+from agents.services.check import check
+from agents.states import TimeStatus
+
+T = TimeStatus
+
+
+@transaction.atomic
+def start_clock(
+    *, actor: str, agent: Agent | None = None, person: Any = None, job: Job | None = None, description: str = ""
+) -> TimeEntry:
+    """Start a clock of an agent or a person. Raises TimeOverlap while another of theirs is open, InvalidTime."""
+    entry = TimeEntry(agent=agent, person=person, job=job, description=description)
+    running = _of(entry).open().first()
+    if running is not None:
+        raise TimeOverlap(
+            f"{entry.worker} has a clock on {running.job_id or 'other work'}: stop it first.", open=running.pk
+        )
+    # The clocks of two machines differ: what ended on the other one a moment from now is over.
+    last = _of(entry).filter(ended_at__gt=entry.started_at).order_by("-ended_at").first()
+    if last is not None and last.ended_at is not None:
+        entry.started_at = last.ended_at
+    return _saved(entry, "started", actor=actor)
+
+
+@transaction.atomic
+def enter_time(
+    *,
+    actor: str,
+    started_at: datetime,
+    ended_at: datetime,
+    agent: Agent | None = None,
+    person: Any = None,
+    job: Job | None = None,
+    description: str = "",
+) -> TimeEntry:
+    """Enter hours afterwards. Raises TimeOverlap, InvalidTime."""
+    if ended_at <= started_at:
+        raise InvalidTime("It must end after it started.", field="ended_at")
+    if ended_at > timezone.now():
+        raise InvalidTime("It cannot end in the future: start a clock instead.", field="ended_at")
+    entry = TimeEntry(
+        agent=agent,
+        person=person,
+        job=job,
+        description=description,
+        started_at=started_at,
+        ended_at=ended_at,
+        status=T.COMPLETED,
+    )
+    return _saved(entry, "entered", actor=actor)
+
+
+def _saved(entry: TimeEntry, verb: str, *, actor: str) -> TimeEntry:
+    if (entry.agent is None) == (entry.person is None):
+        raise InvalidTime("Time is of an agent or of a person.", field="agent")
+    check(entry, InvalidTime)
+    with _overlaps_refused(entry):
+        entry.save()
+    events.time_told(verb, entry, actor=actor)
+    return entry
+
+
+@transaction.atomic
+def pause_clock(entry_id: int, *, actor: str) -> TimeEntry:
+    """Pause a clock. Raises TimeMoveRefused unless it runs."""
+    entry = _locked(entry_id, T.ACTIVE, "paused")
+    entry.status, entry.paused_at = T.PAUSED, max(timezone.now(), entry.started_at)
+    return _written(entry, "paused", actor=actor)
+
+
+@transaction.atomic
+def resume_clock(entry_id: int, *, actor: str) -> TimeEntry:
+    """Let a paused clock go on. Raises TimeMoveRefused unless it is paused."""
+    entry = _locked(entry_id, T.PAUSED, "resumed")
+    _end_pause(entry, timezone.now())
+    entry.status = T.ACTIVE
+    return _written(entry, "resumed", actor=actor)
+
+
+@transaction.atomic
+def stop_clock(entry_id: int, *, actor: str, at: datetime | None = None, notes: str = "") -> TimeEntry:
+    """Stop a clock, running or paused. Raises TimeMoveRefused if it is stopped."""
+    entry = _locked(entry_id, None, "stopped")
+    end = max(at or timezone.now(), entry.started_at, entry.paused_at or entry.started_at, _last_pause_end(entry))
+    _end_pause(entry, end)
+    entry.status, entry.ended_at, entry.notes = T.COMPLETED, end, notes or entry.notes
+    with _overlaps_refused(entry):
+        return _written(entry, "stopped", actor=actor)
+
+
+def _end_pause(entry: TimeEntry, now: datetime) -> None:
+    if entry.paused_at is None:
+        return
+    end = max(now, entry.paused_at)
+    entry.pauses = [*entry.pauses, [entry.paused_at.isoformat(), end.isoformat()]]
+    entry.paused_seconds += (end - entry.paused_at).total_seconds()
+    entry.paused_at = None
+
+
+def _last_pause_end(entry: TimeEntry) -> datetime:
+    return datetime.fromisoformat(entry.pauses[-1][1]) if entry.pauses else entry.started_at
+
+
+def start_clock_of(assignment: Assignment, *, actor: str) -> None:
+    """Start the clock of an agent that begins to work; what else it had running is stopped."""
+    agent = assignment.agent
+    for entry in TimeEntry.objects.open().filter(agent=agent):
+        stop_clock(entry.pk, actor=actor, at=assignment.started_at)
+    start_clock(agent=agent, job=assignment.job, description=assignment.job.title, actor=actor)
+
+
+def stop_clock_of(assignment: Assignment, *, at: datetime, actor: str) -> None:
+    """Stop the clock that a worker has on the job of an assignment, if any."""
+    for entry in _clocks_of(assignment):
+        stop_clock(entry.pk, actor=actor, at=at)
+
+
+def pause_clock_of(assignment: Assignment, *, actor: str) -> None:
+    """Pause the clock of an agent that is paused at its work, if it runs."""
+    for entry in _clocks_of(assignment).filter(status=T.ACTIVE):
+        pause_clock(entry.pk, actor=actor)
+
+
+def resume_clock_of(assignment: Assignment, *, actor: str) -> None:
+    """Let the clock of an agent that goes on with its work go on, if it is paused."""
+    for entry in _clocks_of(assignment).filter(status=T.PAUSED):
+        resume_clock(entry.pk, actor=actor)
+
+
+def _clocks_of(assignment: Assignment) -> Any:
+    return TimeEntry.objects.open().filter(
+        agent=assignment.agent_id, person=assignment.person_id, job=assignment.job_id
+    )
+
+
+def _of(entry: TimeEntry) -> Any:
+    return TimeEntry.objects.filter(agent=entry.agent, person=entry.person)
+
+
+def _locked(entry_id: int, wanted: TimeStatus | None, verb: str) -> TimeEntry:
+    entry = (
+        TimeEntry.objects.select_for_update(of=("self",)).select_related("agent", "person").filter(pk=entry_id).first()
+    )
+    if entry is None:
+        raise TimeMoveRefused(f"There is no time entry {entry_id}.")
+    if entry.status == T.COMPLETED or (wanted and entry.status != wanted):
+        raise TimeMoveRefused(f"The clock is {entry.status}: it cannot be {verb}.", status=entry.status)
+    return entry
+
+
+def _written(entry: TimeEntry, verb: str, *, actor: str) -> TimeEntry:
+    entry.save(update_fields=["status", "ended_at", "paused_at", "paused_seconds", "pauses", "notes"])
+    events.time_told(verb, entry, actor=actor)
+    return entry
+
+
+@contextmanager
+def _overlaps_refused(entry: TimeEntry) -> Iterator[None]:
+    """Turn the database's refusal of an overlap into TimeOverlap."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        if "no_overlap" not in str(error):
+            raise
+        raise TimeOverlap(f"{entry.worker} has another time entry at that time.") from None

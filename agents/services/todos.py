@@ -1,0 +1,74 @@
+"""What agents note they have to do."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents import events
+from agents.exceptions import InvalidAgent
+from agents.models import Agent, Assignment, Job, Todo
+from agents.services.check import check
+from agents.states import TodoStatus
+
+T = TodoStatus
+
+
+@transaction.atomic
+def create_todo(agent: Agent, *, title: str, actor: str, job: Job | None = None, **fields: Any) -> Todo:
+    """Note something that an agent has to do. Raises InvalidAgent."""
+    todo = Todo(agent=agent, title=title, job=job, **fields)
+    check(todo, InvalidAgent)
+    todo.save(force_insert=True)
+    events.todo_moved(todo, actor=actor)
+    return todo
+
+
+@transaction.atomic
+def change_todo(todo_id: UUID, *, actor: str, **fields: Any) -> Todo:
+    """Change what is given of a todo, its status too. Raises InvalidAgent."""
+    todo = _locked(todo_id)
+    for name, value in fields.items():
+        setattr(todo, name, value)
+    check(todo, InvalidAgent)
+    todo.updated_at = timezone.now()
+    todo.save()
+    events.todo_moved(todo, actor=actor)
+    return todo
+
+
+@transaction.atomic
+def delete_todo(todo_id: UUID, *, actor: str) -> None:
+    """Delete a todo. Raises InvalidAgent if there is none."""
+    todo = _locked(todo_id)
+    events.todo_moved(todo, actor=actor, verb="deleted")
+    todo.delete()
+
+
+def begin_todo(assignment: Assignment, *, actor: str) -> None:
+    """Note the job that an agent begins with; a second try at it goes on with the first one's note."""
+    agent, job = assignment.agent, assignment.job
+    if agent is None:
+        return
+    todo = Todo.objects.filter(agent=agent, job=job).exclude(status=T.COMPLETED).first()
+    if todo is not None:
+        change_todo(todo.pk, status=T.IN_PROGRESS, actor=actor)
+        return
+    create_todo(agent, title=job.title, job=job, priority=job.priority, status=T.IN_PROGRESS, actor=actor)
+
+
+def settle_todo(assignment: Assignment, *, done: bool, actor: str) -> None:
+    """Note that a job is done, for all who had it to do; else that it is still to be done."""
+    todos = Todo.objects.filter(job=assignment.job_id).exclude(status=T.COMPLETED)
+    if not done:
+        todos = todos.filter(agent=assignment.agent_id, status=T.IN_PROGRESS)
+    for todo in todos:
+        change_todo(todo.pk, status=T.COMPLETED if done else T.PENDING, actor=actor)
+
+
+def _locked(todo_id: UUID) -> Todo:
+    todo = Todo.objects.select_for_update(of=("self",)).select_related("agent").filter(pk=todo_id).first()
+    if todo is None:
+        raise InvalidAgent(f"There is no todo {todo_id}.", field="todo")
+    return todo
