@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from typing import Any
 
 from django.db.models import Count, F, Q, Sum
@@ -11,9 +13,9 @@ from django.utils import timezone
 from agents.models import Assignment, Comment, Deliverable, Dependency, Thought, TimeEntry
 from agents.states import FAILURES, JobStatus, Outcome
 from runners.models import UsageEntry
-from runners.states import CostSource
+from runners.models.usage import TOKEN_COLUMNS, UNPRICED
 
-TOKENS = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens")
+TOKENS = reduce(add, (F(column) for column in TOKEN_COLUMNS))
 
 
 @dataclass
@@ -44,7 +46,8 @@ def figures_of_agents(ids: Iterable[int]) -> dict[int, AgentFigures]:
     for agent_id, seconds in _seconds("agent_id", agent__in=figures):
         figures[agent_id].seconds = seconds
     for row in _usage(figures):
-        _add_usage(figures[row["runner__assignment__agent_id"]], row)
+        mine = figures[row["runner__assignment__agent_id"]]
+        mine.tokens, mine.cost_usd, mine.cost_complete = row["all_tokens"], row["cost"], not row["unpriced"]
     newest = Thought.objects.filter(agent__in=figures).order_by("agent_id", "-at", "-pk").distinct("agent_id")
     for agent_id, text in newest.values_list("agent_id", "text"):
         figures[agent_id].last_thought = text
@@ -66,24 +69,13 @@ def _outcomes(agents: Iterable[int]) -> Iterable[tuple[int, int, int]]:
 
 
 def _usage(agents: Iterable[int]) -> Iterable[dict[str, Any]]:
-    # By session too: where a session's whole cost is known, an entry without one is covered by another of it.
     rows: Any = (
         UsageEntry.objects.filter(runner__assignment__agent__in=list(agents))
         .order_by()
-        .values("runner__assignment__agent_id", "session__cost_source")
-        .annotate(
-            tokens=Sum(TOKENS), cost=Sum("cost_usd"), without_cost=Count("pk", filter=Q(source=CostSource.UNKNOWN))
-        )
+        .values("runner__assignment__agent_id")
+        .annotate(all_tokens=Sum(TOKENS), cost=Sum("cost_usd"), unpriced=Count("pk", filter=UNPRICED))
     )
     return rows  # type: ignore[no-any-return]
-
-
-def _add_usage(figures: AgentFigures, row: dict[str, Any]) -> None:
-    figures.tokens = (figures.tokens or 0) + row["tokens"]
-    if row["cost"] is not None:
-        figures.cost_usd = (figures.cost_usd or Decimal(0)) + row["cost"]
-    if row["without_cost"] and row["session__cost_source"] == CostSource.UNKNOWN:
-        figures.cost_complete = False
 
 
 @dataclass

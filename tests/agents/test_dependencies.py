@@ -1,5 +1,7 @@
 """What waits for what."""
 
+from functools import partial
+
 import pytest
 from django.db import transaction
 
@@ -143,8 +145,8 @@ def test_of_two_edges_that_would_close_a_circle_together_one_is_refused() -> Non
     for _ in range(5):
         one, two = make_job().pk, make_job().pk
         results = at_once(
-            lambda one=one, two=two: add_dependencies(one, [two], actor=ACTOR),
-            lambda one=one, two=two: add_dependencies(two, [one], actor=ACTOR),
+            partial(add_dependencies, one, [two], actor=ACTOR),
+            partial(add_dependencies, two, [one], actor=ACTOR),
         )
         assert sorted(type(result).__name__ for result in results) == ["DependencyCycle", "Job"]
 
@@ -155,8 +157,8 @@ def test_a_dependency_added_while_it_completes_leaves_nobody_blocked() -> None:
         one, two = make_job(), make_job()
         assign_person(one.pk, make_user(f"ada{number}"), actor=ACTOR)
         at_once(
-            lambda one=one: complete_job(one.pk, actor=ACTOR),
-            lambda one=one, two=two: add_dependencies(two.pk, [one.pk], actor=ACTOR),
+            partial(complete_job, one.pk, actor=ACTOR),
+            partial(add_dependencies, two.pk, [one.pk], actor=ACTOR),
         )
         assert (now_of(one).status, now_of(two).status) == (S.COMPLETED, S.PENDING)
 

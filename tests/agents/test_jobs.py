@@ -84,7 +84,7 @@ def test_jobs_created_at_once_have_different_ids_without_a_gap() -> None:
 )
 def test_a_job_that_makes_no_sense_is_refused_and_leaves_nothing(wanted: dict[str, str], field: str) -> None:
     with pytest.raises(InvalidJob) as refusal:
-        create_job(actor=ACTOR, **wanted)  # type: ignore[arg-type]
+        create_job(actor=ACTOR, **wanted)
     assert refusal.value.facts["field"] == field
     assert not Job.objects.exists()
     assert not Entry.objects.exists()
