@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from dashboard.views import events, launch, nodes, overview, projects, runners, sessions, signin, webhooks
+from dashboard.views import audit, events, launch, nodes, overview, projects, runners, sessions, signin, webhooks
 
 app_name = "dashboard"
 
@@ -25,6 +25,7 @@ urlpatterns = [
     path("projects/<slug:name>/", projects.project, name="project"),
     path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
     path("nodes/", nodes.nodes, name="nodes"),
+    path("audit/", audit.audit, name="audit"),
     path("events/", events.events, name="events"),
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("new-webhook/", webhooks.new_webhook, name="new_webhook"),

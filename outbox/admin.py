@@ -10,6 +10,8 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from outbox.actors import actor_of
+from outbox.admin_acts import AuditEntryAdmin as AuditEntryAdmin
 from outbox.admin_webhooks import WebhookAdmin as WebhookAdmin
 from outbox.admin_webhooks import WebhookDeliveryAdmin as WebhookDeliveryAdmin
 from outbox.models import Entry
@@ -74,11 +76,15 @@ class EntryAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.action(description="Try the selected dead entries again", permissions=["retry"])
     def retry_selected(self, request: HttpRequest, entries: QuerySet[Any]) -> None:
-        self._say(request, retry(Entry.objects.filter(pk__in=entries.values("pk"))), "tried again")
+        self._say(
+            request, retry(Entry.objects.filter(pk__in=entries.values("pk")), actor=actor_of(request)), "tried again"
+        )
 
     @admin.action(description="Delete the selected dead entries for ever", permissions=["purge"])
     def purge_selected(self, request: HttpRequest, entries: QuerySet[Any]) -> None:
-        self._say(request, purge_dead(Entry.objects.filter(pk__in=entries.values("pk"))), "deleted")
+        self._say(
+            request, purge_dead(Entry.objects.filter(pk__in=entries.values("pk")), actor=actor_of(request)), "deleted"
+        )
 
     def _say(self, request: HttpRequest, count: int, what: str) -> None:
         noun = "dead entry" if count == 1 else "dead entries"

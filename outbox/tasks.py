@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from outbox.services.check_audit import check_audit
 from outbox.services.relay import relay_in_turn
 from outbox.services.retention import purge_delivered, purge_deliveries
 from outbox.services.seal import seal_committed
@@ -31,3 +32,9 @@ def seal_audit(everything: bool = False) -> None:
 def send_webhooks() -> None:
     """Send what webhooks wait for."""
     send_due()
+
+
+@shared_task
+def verify_audit(everything: bool = False) -> None:
+    """Look whether the audit log is what was written."""
+    check_audit(everything=everything)

@@ -11,6 +11,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesCheckb
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
+from runners.actors import actor_of
 from runners.admin_base import LinesField, ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.admin_runners import RunnerAdmin as RunnerAdmin
 from runners.admin_usage import ModelPriceAdmin as ModelPriceAdmin
@@ -76,9 +77,9 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         wanted = {name: form.cleaned_data[name] for name in ("description", "tags", "max_concurrent_runners")}
         if change:
-            change_project(obj, **wanted)
+            change_project(obj, actor=actor_of(request), **wanted)
         else:
-            obj.pk = create_project(name=obj.name, path=obj.path, **wanted).pk
+            obj.pk = create_project(name=obj.name, path=obj.path, actor=actor_of(request), **wanted).pk
 
     @display(
         description="status", ordering="status", label={ProjectStatus.ACTIVE: "success", ProjectStatus.ARCHIVED: ""}
@@ -98,7 +99,7 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     def archive_selected(self, request: HttpRequest, queryset: QuerySet[Project]) -> None:
         for project in queryset:
             try:
-                archive_project(project)
+                archive_project(project, actor=actor_of(request))
             except RunnerError as refusal:
                 self.message_user(request, refusal.message, messages.WARNING)
             else:
@@ -154,13 +155,13 @@ class NodeAdmin(ReadOnlyAdmin):
     @admin.action(description="Drain: take no new runners", permissions=["drain"])
     def drain_selected(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         for node in queryset:
-            drain_node(node)
+            drain_node(node, actor=actor_of(request))
             self.message_user(request, f"{node.name} takes no new runners.", messages.SUCCESS)
 
     @admin.action(description="Undrain: take runners again", permissions=["drain"])
     def undrain_selected(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         for node in queryset:
-            undrain_node(node)
+            undrain_node(node, actor=actor_of(request))
             self.message_user(request, f"{node.name} is {node.status}.", messages.SUCCESS)
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from outbox.admin_audit import AuditedAdmin
 from runners.admin_base import ReadOnlyAdmin
 from stratavore_site.models import AccessToken
 
@@ -17,21 +18,22 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class StratavoreUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
+class StratavoreUserAdmin(AuditedAdmin, UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class StratavoreGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+class StratavoreGroupAdmin(AuditedAdmin, GroupAdmin, ModelAdmin):  # type: ignore[misc]
     pass
 
 
 @admin.register(AccessToken)
-class AccessTokenAdmin(ReadOnlyAdmin):
+class AccessTokenAdmin(AuditedAdmin, ReadOnlyAdmin):
     """Tokens are made by POST /api/v1/auth/token/; here they are seen and revoked."""
 
+    noun = "token"
     list_display = ["name", "user", "token_key", "created", "expiry"]
     list_select_related = ["user"]
     search_fields = ["name", "user__username", "token_key"]

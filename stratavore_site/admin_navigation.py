@@ -28,6 +28,8 @@ RECORDS = {
         ("Outbox", "outbox", "outbox.entry"),
         ("Webhooks", "webhook", "outbox.webhook"),
         ("Webhook deliveries", "send", "outbox.webhookdelivery"),
+        ("Audit log", "policy", "outbox.auditentry"),
+        ("Checks of the audit log", "verified", "outbox.auditcheck"),
         ("Runner history", "history", "runners.runnermove"),
     ],
     "Access": [

@@ -7,3 +7,4 @@ class StratavoreSiteConfig(AppConfig):
 
     def ready(self) -> None:
         from stratavore_site import health as health  # a worker's heartbeat is noted by a signal handler in there
+        from stratavore_site import sign_ins as sign_ins

@@ -16,6 +16,8 @@ from rest_framework.response import Response
 from rest_framework.throttling import AnonRateThrottle
 from rest_framework.views import APIView
 
+from outbox.services import record_act
+from runners.actors import actor_of
 from runners.api.strict import StrictSerializer
 from stratavore_site.models import AccessToken
 
@@ -93,7 +95,7 @@ class TokenView(APIView):
     def delete(self, request: Request) -> Response:
         if not isinstance(request.auth, AccessToken):
             raise ValidationError({"authorization": ["This request carries no token: revoke one by its id."]})
-        request.auth.delete()
+        revoke(request.auth, actor=actor_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -114,6 +116,27 @@ class TokenDetailView(DestroyAPIView[AccessToken]):
     def get_queryset(self) -> QuerySet[AccessToken]:
         return _tokens_of(self.request)
 
+    def perform_destroy(self, instance: AccessToken) -> None:
+        revoke(instance, actor=actor_of(self.request))
+
+
+@transaction.atomic
+def revoke(token: AccessToken, *, actor: str) -> None:
+    """Make a token worthless at once."""
+    _record("revoke", token, actor)
+    token.delete()
+
+
+def _record(verb: str, token: AccessToken, actor: str) -> None:
+    record_act(
+        f"token.{verb}",
+        actor=actor,
+        target_type="token",
+        target_id=token.token_key,
+        target_name=str(token),
+        after={"expires": token.expiry} if verb == "issue" else None,
+    )
+
 
 def _tokens_of(request: Request) -> QuerySet[AccessToken]:
     # The schema is drawn without a user.
@@ -125,6 +148,7 @@ def _make(user: Any, name: str, lifetime: timedelta) -> tuple[Any, str]:
     try:
         with transaction.atomic():
             made: tuple[Any, str] = AccessToken.objects.create(user=user, expiry=lifetime, name=name)
+            _record("issue", made[0], f"user:{user.get_username()}")
     except IntegrityError:
         raise ValidationError(
             {"name": [f"You have a token named {name}: revoke it, or choose another name."]}

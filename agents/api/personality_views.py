@@ -59,7 +59,7 @@ class PersonalityViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, views
     @extend_schema(summary="Delete a personality", responses={204: None})
     def destroy(self, request: Request, name: str) -> Response:
         """Refused while agents have it, or have worked with it."""
-        delete_personality(self.get_object())
+        delete_personality(self.get_object(), actor=actor_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import F
 from django.forms.models import model_to_dict
 
-from agents import events
+from agents import acts, events
 from agents.exceptions import InvalidAgent, PersonalityInUse
 from agents.models import Assignment, Personality, PersonalityVersion
 from agents.prompts import check_template
@@ -29,9 +29,11 @@ def save_personality(personality: Personality, changes: dict[str, Any], *, actor
     check(personality, InvalidAgent)
     check_template(personality.role_prompt)
     _check_backend(personality)
-    new = personality.pk is None
+    stored = Personality.objects.select_for_update().filter(pk=personality.pk).first()
     personality.save()
-    if not new:
+    before, after = (model_to_dict(each, exclude=APART) if each else None for each in (stored, personality))
+    acts.on_personality("change" if stored else "create", personality, actor=actor, before=before, after=after)
+    if stored:
         # Counted in the database, under the row's lock: two editors at once make two versions.
         Personality.objects.filter(pk=personality.pk).update(version=F("version") + 1)
         personality.refresh_from_db()
@@ -51,7 +53,7 @@ def keep_version(personality: Personality, *, actor: str) -> PersonalityVersion:
 
 
 @transaction.atomic
-def delete_personality(personality: Personality) -> None:
+def delete_personality(personality: Personality, *, actor: str) -> None:
     """Delete a personality that no agent has. Raises PersonalityInUse."""
     # Locked, so that no agent can come to have it meanwhile: an insert takes a share of this lock for its foreign key.
     Personality.objects.select_for_update().filter(pk=personality.pk).first()
@@ -60,6 +62,7 @@ def delete_personality(personality: Personality) -> None:
         raise PersonalityInUse(f"{count} agents have the personality {personality.name}.", agents=count)
     if Assignment.objects.filter(personality_version__personality=personality).exists():
         raise PersonalityInUse(f"Agents have worked with the personality {personality.name}: it stays.", agents=0)
+    acts.on_personality("delete", personality, actor=actor, before=model_to_dict(personality, exclude=APART))
     personality.delete()
 
 

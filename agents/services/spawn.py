@@ -7,6 +7,7 @@ from coolname import generate_slug
 from django.db import transaction
 from django.utils import timezone
 
+from agents import acts
 from agents.exceptions import AgentMoveRefused, InvalidAgent
 from agents.models import Agent, Personality
 from agents.services.check import check
@@ -52,6 +53,7 @@ def _insert(role: Personality, project: Project | None, name: str, *, actor: str
     check(agent, InvalidAgent)
     agent.save()
     record_arrival(agent, "", actor=actor)
+    acts.on_agent("create", agent, actor=actor, after={"personality": role.name, "project": project and project.name})
     return move(agent.pk, AgentStatus.IDLE, actor=actor)
 
 

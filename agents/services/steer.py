@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
-from agents import events
+from agents import acts, events
 from agents.exceptions import AgentInUse, AgentMoveRefused, InvalidAgent
 from agents.models import Agent, Assignment, Thought
 from agents.services.check import check
@@ -28,6 +28,7 @@ def pause_agent(agent_id: int, *, actor: str) -> Agent:
     """
     assignment = _assignment(locked_agent(agent_id))
     agent = move(agent_id, A.PAUSED, actor=actor, reason=f"paused by {actor}", **_told(assignment))
+    acts.on_agent("pause", agent, actor=actor)
     if assignment is not None:
         pause_clock_of(assignment, actor=actor)
         if assignment.runner is not None:
@@ -41,6 +42,7 @@ def resume_agent(agent_id: int, *, actor: str) -> Agent:
     assignment = _assignment(locked_agent(agent_id))
     to = A.WORKING if assignment else A.IDLE
     agent = move(agent_id, to, actor=actor, allowed=frozenset({A.PAUSED}), **_told(assignment))
+    acts.on_agent("resume", agent, actor=actor)
     if assignment is not None:
         resume_clock_of(assignment, actor=actor)
         if assignment.runner is not None:
@@ -62,6 +64,7 @@ def kill_agent(agent_id: int, *, actor: str) -> Agent:
         move(agent_id, A.WORKING, actor=actor, **_told(assignment))
     if agent.status != A.ERROR:
         agent = move(agent_id, A.ERROR, actor=actor, reason=f"killed by {actor}", **_told(assignment))
+    acts.on_agent("kill", agent, actor=actor)
     stop_runner(assignment.runner.pk, actor=actor, grace_seconds=0)
     return agent
 
@@ -72,7 +75,9 @@ def revive_agent(agent_id: int, *, actor: str) -> Agent:
     agent = locked_agent(agent_id)
     if _assignment(agent) is not None:
         raise AgentMoveRefused(f"The last runner of {agent.name} has not ended yet.", status=agent.status)
-    return move(agent_id, A.IDLE, actor=actor, allowed=frozenset({A.ERROR}))
+    agent = move(agent_id, A.IDLE, actor=actor, allowed=frozenset({A.ERROR}))
+    acts.on_agent("revive", agent, actor=actor)
+    return agent
 
 
 @transaction.atomic
@@ -81,7 +86,9 @@ def retire_agent(agent_id: int, *, actor: str) -> Agent:
     agent = locked_agent(agent_id)
     if _assignment(agent) is not None:
         raise AgentMoveRefused(f"{agent.name} has a job: kill it, or let it finish.", status=agent.status)
-    return move(agent_id, A.RETIRED, actor=actor)
+    agent = move(agent_id, A.RETIRED, actor=actor)
+    acts.on_agent("retire", agent, actor=actor)
+    return agent
 
 
 @transaction.atomic
@@ -90,8 +97,10 @@ def change_agent(agent_id: int, *, actor: str, project: str | None) -> Agent:
     agent = locked_agent(agent_id)
     if agent.status == A.RETIRED:
         raise AgentMoveRefused(f"{agent.name} is retired.", status=agent.status)
+    before = agent.project.name if agent.project else None
     agent.project = open_project(project, InvalidAgent)
     agent.save(update_fields=["project"])
+    acts.on_agent("change", agent, actor=actor, before={"project": before}, after={"project": project or None})
     events.agent_changed(agent, ["project"], actor=actor)
     return agent
 
@@ -102,6 +111,7 @@ def delete_agent(agent_id: int, *, actor: str) -> None:
     agent = locked_agent(agent_id)
     if agent.assignments.exists() or agent.time_entries.exists():
         raise AgentInUse(f"{agent.name} has worked: retire it instead.")
+    acts.on_agent("delete", agent, actor=actor)
     events.agent_deleted(agent, actor=actor)
     agent.delete()
 

@@ -12,6 +12,7 @@ from dashboard.changes import FLEET
 from dashboard.forms import ProjectForm
 from dashboard.page import live_page, need, show, tell_refusal
 from dashboard.rows import runner_rows, session_row, shown_runners
+from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project, ResourceQuota
 from runners.services import archive_project, create_project
@@ -36,7 +37,7 @@ def new_project(request: HttpRequest) -> HttpResponse:
     form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            project = create_project(**form.cleaned_data)
+            project = create_project(actor=actor_of(request), **form.cleaned_data)
         except RunnerError as error:
             form.refuse(error.message, error.facts.get("field"))
         else:
@@ -69,7 +70,7 @@ def archive(request: HttpRequest, name: str) -> HttpResponse:
     need(request, "runners.change_project")
     found = get_object_or_404(Project, name=name)
     try:
-        archive_project(found)
+        archive_project(found, actor=actor_of(request))
     except RunnerError as error:
         tell_refusal(request, error)
     else:

@@ -2,11 +2,13 @@
 
 from rest_framework.routers import SimpleRouter
 
+from outbox.api.audit import AuditViewSet
 from outbox.api.views import EventTypeViewSet, EventViewSet
 from outbox.api.webhook_views import WebhookDeliveryViewSet, WebhookViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("events", EventViewSet, basename="event")
+router.register("audit", AuditViewSet, basename="audit")
 router.register("event-types", EventTypeViewSet, basename="event-type")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("webhooks/<uuid:webhook_id>/deliveries", WebhookDeliveryViewSet, basename="webhook-delivery")

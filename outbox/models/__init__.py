@@ -1,7 +1,7 @@
 """What the outbox keeps."""
 
-from outbox.models.audit import AuditEntry, AuditSeal
+from outbox.models.audit import AuditCheck, AuditEntry, AuditSeal
 from outbox.models.entry import Entry
 from outbox.models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 
-__all__ = ["AuditEntry", "AuditSeal", "Entry", "Webhook", "WebhookAttempt", "WebhookDelivery"]
+__all__ = ["AuditCheck", "AuditEntry", "AuditSeal", "Entry", "Webhook", "WebhookAttempt", "WebhookDelivery"]

@@ -4,6 +4,7 @@ Both tables only grow: triggers refuse UPDATE, DELETE and TRUNCATE. Whoever may 
 the HMACs (services/verify.py).
 """
 
+import json
 import uuid
 from typing import Any
 
@@ -69,6 +70,19 @@ class AuditEntry(models.Model):
         return f"{self.actor} {self.action} {self.target_name or self.target_id}"
 
     @property
+    def changed_names(self) -> list[str]:
+        """The names in `before` and `after`, in order."""
+        return list({**(self.before or {}), **(self.after or {})})
+
+    @property
+    def before_text(self) -> str:
+        return json.dumps(self.before, indent=2, ensure_ascii=False)
+
+    @property
+    def after_text(self) -> str:
+        return json.dumps(self.after, indent=2, ensure_ascii=False)
+
+    @property
     def content(self) -> dict[str, Any]:
         """What is signed."""
         return {name: getattr(self, name) for name in SIGNED}
@@ -90,6 +104,23 @@ SIGNED = (
     "after",
     "reason",
 )
+
+
+class AuditCheck(models.Model):
+    """What one verification of the chain found. A note: a verification of everything trusts none of them."""
+
+    at = models.DateTimeField(default=timezone.now)
+    whole = models.BooleanField()
+    everything = models.BooleanField(help_text="From the chain's beginning; else from where the last one ended.")
+    position = models.BigIntegerField(help_text="Up to here everything is as it was written.")
+    mac = models.CharField(max_length=64, blank=True, help_text="Of the seal there.")
+    finding = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}: {'whole' if self.whole else 'broken'} up to {self.position}"
 
 
 class AuditSeal(models.Model):

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from outbox import sql
 from outbox.querysets import EntryQuerySet
+from outbox.services.audit import record_act
+from outbox.services.retry import sample
 
 #: Rows deleted in one statement: some 50 ms, so that autovacuum and other writers keep up.
 CHUNK = 5_000
@@ -37,7 +39,12 @@ def _purge(statement: str, days: int) -> int:
                 return deleted
 
 
-def purge_dead(entries: EntryQuerySet) -> int:
+@transaction.atomic
+def purge_dead(entries: EntryQuerySet, *, actor: str) -> int:
     """Delete the dead among `entries`: nobody will deliver them. Return how many there were."""
+    events = sample(entries.dead())
     count, _ = entries.dead().delete()
+    if count:
+        before = {"count": count, "events": events}
+        record_act("outbox.purge", actor=actor, target_type="outbox", target_id="dead", before=before)
     return count

@@ -55,6 +55,14 @@ class Verdict:
     complete: bool
     broken: Broken | None = None
 
+    def sentence(self) -> str:
+        """Return the verdict in words."""
+        if self.broken is None:
+            return f"verified up to position {self.head.position}, {self.unsealed} not sealed yet."
+        named = (("position", self.broken.position), ("entry", self.broken.entry_id))
+        where = ", ".join(f"{name} {number}" for name, number in named if number is not None)
+        return f"{where}: {self.broken.what}. Whole up to position {self.head.position}."
+
 
 class _Tampered(Exception):
     def __init__(self, broken: Broken) -> None:
@@ -76,6 +84,7 @@ def verify(*, checkpoint: Checkpoint | None = None, after: Checkpoint = START, l
     """
     checked, head = 0, after
     try:
+        _check_beginning(after)
         for seal, entry in _links(after.position):
             if checked == limit:
                 return Verdict(head, checked, unsealed().count(), complete=False)
@@ -92,7 +101,8 @@ def verify(*, checkpoint: Checkpoint | None = None, after: Checkpoint = START, l
                 )
         _check_end(head, checkpoint)
         _check_unsealed()
-        _check_copies()
+        if after == START:
+            _check_copies()
     except _Tampered as found:
         return Verdict(head, checked, unsealed().count(), complete=True, broken=found.broken)
     return Verdict(head, checked, unsealed().count(), complete=True)
@@ -125,6 +135,13 @@ def _check_link(seal: AuditSeal, entry: AuditEntry | None, previous: Checkpoint)
             raise _Tampered(Broken("another entry stands where this one was sealed", **where))
     except UnknownAuditKey as unknown:
         raise _Tampered(Broken(str(unknown), **where)) from None
+
+
+def _check_beginning(after: Checkpoint) -> None:
+    if after != START and not AuditSeal.objects.filter(position=after.position, mac=after.mac).exists():
+        raise _Tampered(
+            Broken("the chain was cut off or written anew: the seal to go on from is not there", after.position)
+        )
 
 
 def _check_end(head: Checkpoint, checkpoint: Checkpoint | None) -> None:

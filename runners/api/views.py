@@ -9,6 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runners.actors import actor_of
 from runners.api.filters import ProjectFilter
 from runners.api.permissions import ActPermissions
 from runners.api.serializers import (
@@ -50,7 +51,7 @@ class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         """The directory must exist, below an allowed workspace root."""
         form = NewProjectSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        project = create_project(**form.validated_data)
+        project = create_project(actor=actor_of(request), **form.validated_data)
         return Response(self._shown(project), status=status.HTTP_201_CREATED)
 
     @extend_schema(summary="Change a project", request=ProjectChangeSerializer, responses=ProjectSerializer)
@@ -58,7 +59,7 @@ class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         project = self.get_object()
         form = ProjectChangeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        return Response(self._shown(change_project(project, **form.validated_data)))
+        return Response(self._shown(change_project(project, actor=actor_of(request), **form.validated_data)))
 
     @extend_schema(
         operation_id="projects_archive", summary="Archive a project", request=None, responses=ProjectSerializer
@@ -66,7 +67,7 @@ class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     @action(detail=True, methods=["post"])
     def archive(self, request: Request, name: str) -> Response:
         """Its records stay; nothing new is launched in it. Refused while it has open runners."""
-        return Response(self._shown(archive_project(self.get_object())))
+        return Response(self._shown(archive_project(self.get_object(), actor=actor_of(request))))
 
     def _shown(self, project: Project) -> Any:
         return self.get_serializer(self.get_queryset().get(pk=project.pk)).data
@@ -90,7 +91,7 @@ class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
     @action(detail=True, methods=["post"])
     def drain(self, request: Request, name: str) -> Response:
         """It takes no new runners; those it has go on."""
-        return self._shown(drain_node(self.get_object()))
+        return self._shown(drain_node(self.get_object(), actor=actor_of(request)))
 
     @extend_schema(
         operation_id="nodes_undrain",
@@ -100,7 +101,7 @@ class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
     )
     @action(detail=True, methods=["post"])
     def undrain(self, request: Request, name: str) -> Response:
-        return self._shown(undrain_node(self.get_object()))
+        return self._shown(undrain_node(self.get_object(), actor=actor_of(request)))
 
     def _shown(self, node: Node) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=node.pk)).data)

@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
+from runners import acts
 from runners.models import Node
 from runners.states import NodeStatus
 
@@ -11,19 +13,24 @@ from runners.states import NodeStatus
 FRESH = timedelta(seconds=15)
 
 
-def drain_node(node: Node) -> Node:
+@transaction.atomic
+def drain_node(node: Node, *, actor: str) -> Node:
     """Let the node take no new runners; those it has go on. Idempotent."""
-    Node.objects.filter(pk=node.pk).update(status=NodeStatus.DRAINING)
+    before = Node.objects.select_for_update().get(pk=node.pk).status
+    if before != NodeStatus.DRAINING:
+        Node.objects.filter(pk=node.pk).update(status=NodeStatus.DRAINING)
+        acts.on_node("drain", node, actor=actor, before={"status": before}, after={"status": NodeStatus.DRAINING})
     node.refresh_from_db()
     return node
 
 
-def undrain_node(node: Node) -> Node:
+@transaction.atomic
+def undrain_node(node: Node, *, actor: str) -> Node:
     """Let a draining node take runners again; without sign of its agent it is offline until there is one."""
     here = node.last_seen_at is not None and node.last_seen_at > timezone.now() - FRESH
     # Compare-and-set: only a draining node changes.
-    Node.objects.filter(pk=node.pk, status=NodeStatus.DRAINING).update(
-        status=NodeStatus.ONLINE if here else NodeStatus.OFFLINE
-    )
+    status = NodeStatus.ONLINE if here else NodeStatus.OFFLINE
+    if Node.objects.filter(pk=node.pk, status=NodeStatus.DRAINING).update(status=status):
+        acts.on_node("undrain", node, actor=actor, before={"status": NodeStatus.DRAINING}, after={"status": status})
     node.refresh_from_db()
     return node

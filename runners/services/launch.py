@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from outbox.services import enqueue
-from runners import events
+from runners import acts, events
 from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
@@ -44,6 +44,7 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     session = _session(project, request)
     runner = _insert(project, node, session, request, workspace=workspace, user=user, reason=waits_because)
     record_arrival(runner, "", actor=actor)
+    acts.launched(runner, actor=actor)
     events.session_opened(session, runner, resumed=request.conversation_mode != ConversationMode.NEW)
     if node is not None:
         send_start(runner)

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from runners import acts
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Project, ResourceQuota
 from runners.services.paths import allowed_directory
@@ -18,6 +19,7 @@ def create_project(
     *,
     name: str,
     path: str,
+    actor: str,
     description: str = "",
     tags: Iterable[str] = (),
     max_concurrent_runners: int | None = None,
@@ -39,36 +41,59 @@ def create_project(
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidRequest(" ".join(messages), field=field) from None
     project.save()
-    set_quota(project, max_concurrent_runners=max_concurrent_runners)
+    _write_quota(project, max_concurrent_runners)
+    acts.on_project("create", project, actor=actor, after={"path": project.path, **_editable(project)})
     return project
 
 
-def set_quota(project: Project, *, max_concurrent_runners: int | None) -> ResourceQuota:
+@transaction.atomic
+def set_quota(project: Project, *, max_concurrent_runners: int | None, actor: str) -> ResourceQuota:
     """Set how many runners the project may have at once; None is the default number."""
+    return change_project(project, actor=actor, max_concurrent_runners=max_concurrent_runners).quota
+
+
+def _write_quota(project: Project, max_concurrent_runners: int | None) -> None:
     wanted = ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if max_concurrent_runners is None else max_concurrent_runners
     if wanted < 0:
         raise InvalidRequest("A quota cannot be negative.", field="max_concurrent_runners")
-    quota, _ = ResourceQuota.objects.update_or_create(project=project, defaults={"max_concurrent_runners": wanted})
-    return quota
+    ResourceQuota.objects.update_or_create(project=project, defaults={"max_concurrent_runners": wanted})
+
+
+def _editable(project: Project) -> dict[str, Any]:
+    """Return what people may change of a project, for the audit log."""
+    quota = ResourceQuota.objects.filter(project=project).values_list("max_concurrent_runners", flat=True).first()
+    chosen = ("description", "tags", "isolation", "worktree_end")
+    return {**{name: getattr(project, name) for name in chosen}, "max_concurrent_runners": quota}
 
 
 @transaction.atomic
-def archive_project(project: Project) -> Project:
+def archive_project(project: Project, *, actor: str) -> Project:
     """Archive a project: its records stay, nothing new is launched. Raises RunnerError while runners are open."""
     open_runners = project.runners.open().count()
     if open_runners:
         raise RunnerError(f"{project.name} still has {open_runners} open runners: stop them first.", open=open_runners)
-    Project.objects.filter(pk=project.pk).update(status=ProjectStatus.ARCHIVED, archived_at=timezone.now())
+    archived = ProjectStatus.ARCHIVED
+    # Compare-and-set: archiving twice is one act.
+    if (
+        Project.objects.filter(pk=project.pk)
+        .exclude(status=archived)
+        .update(status=archived, archived_at=timezone.now())
+    ):
+        acts.on_project("archive", project, actor=actor, before={"status": project.status}, after={"status": archived})
     project.refresh_from_db()
     return project
 
 
 @transaction.atomic
-def change_project(project: Project, **changes: Any) -> Project:
+def change_project(project: Project, *, actor: str, **changes: Any) -> Project:
     """Change what was given of description, tags and max_concurrent_runners (None: the default number)."""
+    before = _editable(Project.objects.select_for_update().get(pk=project.pk))
     if "max_concurrent_runners" in changes:
-        set_quota(project, max_concurrent_runners=changes.pop("max_concurrent_runners"))
+        _write_quota(project, changes.pop("max_concurrent_runners"))
     if changes:
         Project.objects.filter(pk=project.pk).update(**changes)
     project.refresh_from_db()
+    after = _editable(project)
+    if after != before:
+        acts.on_project("change", project, actor=actor, before=before, after=after)
     return project

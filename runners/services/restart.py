@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from runners import acts
 from runners.backends import get_backend
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Observation, Runner
@@ -76,6 +77,7 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         exit_signal=None,
         pid=None,
     )
+    acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
     _begin_anew(moved, observation)
     send_start(moved)
     return moved

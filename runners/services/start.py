@@ -9,7 +9,9 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
+from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import Backend
 from runners.exceptions import LaunchRefused, ProgramNotFound
@@ -41,6 +43,7 @@ def start_on_node(runner_id: UUID, generation: int) -> bool:
     runner = Runner.objects.select_related("project", "node", "session").attempt(runner_id, generation).first()
     if runner is None or runner.status != RunnerStatus.STARTING:
         log.info("start_refused", runner_id=str(runner_id), generation=generation, status=runner and runner.status)
+        _record_if_stale(runner_id, generation)
         return False
     try:
         spec = specification(runner)
@@ -64,6 +67,13 @@ def _end_older(runner: Runner, runtime: Runtime) -> None:
             fence(runner.pk, generation, node=settings.NODE_NAME)
             with contextlib.suppress(ShimGone):  # it ended meanwhile
                 runtime.kill(directory, reason="superseded")
+
+
+@transaction.atomic
+def _record_if_stale(runner_id: UUID, generation: int) -> None:
+    runner = Runner.objects.filter(pk=runner_id, generation__gt=generation).first()
+    if runner is not None:
+        acts.stale(runner, generation, what="a start")
 
 
 def specification(runner: Runner) -> dict[str, Any]:

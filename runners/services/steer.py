@@ -5,14 +5,14 @@ from uuid import UUID
 from django.db import transaction
 
 from outbox.services import enqueue
+from runners import acts
 from runners.exceptions import MoveRefused
 from runners.models import Runner
 from runners.states import TERMINAL, RunnerStatus
 from runners.transitions import move
 
 STOP_TASK = "runners.tasks.stop_runner"
-PAUSE_TASK = "runners.tasks.pause_runner"
-RESUME_TASK = "runners.tasks.resume_runner"
+TASKS = {"pause": "runners.tasks.pause_runner", "resume": "runners.tasks.resume_runner"}
 #: Longer than this nobody waits, and the node's worker would be held.
 MAX_GRACE_SECONDS = 3600
 
@@ -27,17 +27,30 @@ def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None
     runner = _locked(runner_id)
     if runner.status in TERMINAL:
         # Asked to stop, it is not started again either.
-        Runner.objects.filter(pk=runner.pk).update(restart_at=None)
-        runner.restart_at = None
+        if Runner.objects.filter(pk=runner.pk, restart_at__isnull=False).update(restart_at=None):
+            acts.on_runner("stop", runner, actor=actor, before={"restart_at": runner.restart_at}, after={})
+            runner.restart_at = None
         return runner
+    grace = runner.grace_seconds if grace_seconds is None else grace_seconds
+    acts.on_runner(
+        "kill" if grace == 0 else "stop",
+        runner,
+        actor=actor,
+        before={"status": runner.status},
+        after={"status": _asked_to_stop(runner), "grace_seconds": grace},
+    )
     if runner.status == RunnerStatus.QUEUED:
         return move(runner_id, RunnerStatus.TERMINATED, generation=runner.generation, actor=actor, reason="cancelled")
     if runner.status != RunnerStatus.STOPPING:
         runner = move(
             runner_id, RunnerStatus.STOPPING, generation=runner.generation, actor=actor, reason=f"stopped by {actor}"
         )
-    send_stop(runner, grace_seconds=runner.grace_seconds if grace_seconds is None else grace_seconds)
+    send_stop(runner, grace_seconds=grace)
     return runner
+
+
+def _asked_to_stop(runner: Runner) -> RunnerStatus:
+    return RunnerStatus.TERMINATED if runner.status == RunnerStatus.QUEUED else RunnerStatus.STOPPING
 
 
 def send_stop(runner: Runner, *, grace_seconds: int) -> None:
@@ -52,22 +65,23 @@ def pause_runner(runner_id: UUID, *, actor: str) -> Runner:
 
     Idempotent on a paused runner. Raises MoveRefused unless it is running.
     """
-    return _ask(runner_id, PAUSE_TASK, start=RunnerStatus.RUNNING, already=RunnerStatus.PAUSED)
+    return _ask(runner_id, "pause", actor=actor, start=RunnerStatus.RUNNING, already=RunnerStatus.PAUSED)
 
 
 @transaction.atomic
 def resume_runner(runner_id: UUID, *, actor: str) -> Runner:
     """Ask the node to let a paused runner go on. Idempotent on a running one; raises MoveRefused otherwise."""
-    return _ask(runner_id, RESUME_TASK, start=RunnerStatus.PAUSED, already=RunnerStatus.RUNNING)
+    return _ask(runner_id, "resume", actor=actor, start=RunnerStatus.PAUSED, already=RunnerStatus.RUNNING)
 
 
-def _ask(runner_id: UUID, task: str, *, start: RunnerStatus, already: RunnerStatus) -> Runner:
+def _ask(runner_id: UUID, verb: str, *, actor: str, start: RunnerStatus, already: RunnerStatus) -> Runner:
     runner = _locked(runner_id)
     if runner.status == already:
         return runner
     if runner.status != start:
         raise MoveRefused(f"{runner.name} is {runner.status}, not {start.value}.", status=runner.status)
-    _send(task, runner)
+    acts.on_runner(verb, runner, actor=actor, before={"status": start}, after={"status": already})
+    _send(TASKS[verb], runner)
     return runner
 
 

@@ -9,7 +9,9 @@ import psycopg
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import transaction
 
+from outbox.services import record_act
 from runners.backends.base import LaunchRequest
 from runners.models import Project, Runner
 from runners.services import launch_runner
@@ -50,7 +52,9 @@ def see_to_admin(password_file: Path) -> None:
     password = secrets.token_urlsafe(12)
     # The file first: a password that nobody knows is worse than a file without a user.
     write_private(password_file, password + "\n")
-    users.create_superuser(username=ADMIN, password=password)
+    with transaction.atomic():
+        user = users.create_superuser(username=ADMIN, password=password)
+        record_act("user.create", actor="system:up", target_type="user", target_id=user.pk, target_name=ADMIN)
 
 
 def see_to_demo_project() -> None:
@@ -59,7 +63,9 @@ def see_to_demo_project() -> None:
         return
     directory = Path(settings.WORKSPACE_ROOTS[0]) / DEMO
     make_repository(directory)
-    create_project(name=DEMO, path=str(directory), description="A small repository to try things on.")
+    create_project(
+        name=DEMO, path=str(directory), description="A small repository to try things on.", actor="system:up"
+    )
 
 
 def make_repository(directory: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_six_personalities_are_there_with_prompts() -> None:
 @pytest.mark.django_db
 def test_the_seed_is_taken_back_but_for_what_people_changed_or_use() -> None:
     migration = importlib.import_module("agents.migrations.0002_personalities")
-    save_personality(Personality.objects.get(name="senior"), {"work_style": "Mine."})
+    save_personality(Personality.objects.get(name="senior"), {"work_style": "Mine."}, actor="user:ada")
     create_agent(personality="debugger", actor="user:ada")
     migration.unseed(apps, None)
     assert set(Personality.objects.values_list("name", flat=True)) == {"senior", "debugger"}
@@ -119,8 +119,8 @@ def test_of_two_racing_moves_one_wins() -> None:
 @pytest.mark.django_db
 def test_each_change_of_a_personality_is_a_version() -> None:
     cadet = Personality.objects.get(name="cadet")
-    assert save_personality(cadet, {"work_style": "Slowly."}).version == 2
-    assert save_personality(cadet, {"model": "haiku"}).version == 3
+    assert save_personality(cadet, {"work_style": "Slowly."}, actor="user:ada").version == 2
+    assert save_personality(cadet, {"model": "haiku"}, actor="user:ada").version == 3
 
 
 @pytest.mark.django_db
@@ -130,7 +130,7 @@ def test_each_change_of_a_personality_is_a_version() -> None:
 )
 def test_a_personality_that_could_not_run_is_refused(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidAgent) as refusal:
-        save_personality(Personality.objects.get(name="cadet"), changes)
+        save_personality(Personality.objects.get(name="cadet"), changes, actor="user:ada")
     assert refusal.value.facts["field"] == field
     assert Personality.objects.get(name="cadet").version == 1
 
@@ -140,8 +140,8 @@ def test_a_personality_in_use_cannot_go() -> None:
     cadet = Personality.objects.get(name="cadet")
     create_agent(personality="cadet", actor="user:ada")
     with pytest.raises(PersonalityInUse):
-        delete_personality(cadet)
-    delete_personality(Personality.objects.get(name="senior"))
+        delete_personality(cadet, actor="user:ada")
+    delete_personality(Personality.objects.get(name="senior"), actor="user:ada")
     assert not Personality.objects.filter(name="senior").exists()
 
 

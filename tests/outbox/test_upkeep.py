@@ -51,7 +51,7 @@ def test_only_the_dead_are_purged_by_hand() -> None:
     happen("a:1", 2)
     number_committed()
     kill(1)
-    assert purge_dead(Entry.objects.all()) == 1
+    assert purge_dead(Entry.objects.all(), actor="user:ada") == 1
     assert Entry.objects.get().data["n"] == 2
 
 

@@ -118,7 +118,7 @@ def test_without_a_free_slot_the_reason_names_the_nodes() -> None:
 @pytest.mark.django_db
 def test_nothing_is_launched_in_an_archived_project() -> None:
     make_node()
-    project = archive_project(make_project())
+    project = archive_project(make_project(), actor="user:ada")
     with pytest.raises(ProjectNotActive):
         launch_runner(project.name, TRUE, actor="user:ada")
 

@@ -66,7 +66,7 @@ def test_only_an_ended_runner_is_restarted() -> None:
 @db
 def test_a_restart_needs_a_place_like_a_launch() -> None:
     runner = live_and_end(launch())
-    set_quota(runner.project, max_concurrent_runners=0)
+    set_quota(runner.project, max_concurrent_runners=0, actor="user:ada")
     with pytest.raises(QuotaExceeded):
         restart_runner(runner.pk, actor="user:ada")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from outbox.services.verify import Checkpoint, Verdict, verify
+from outbox.services.verify import Checkpoint, verify
 
 
 class Command(BaseCommand):
@@ -20,20 +20,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         verdict = verify(checkpoint=_checkpoint(options["checkpoint"]))
         if verdict.broken:
-            raise CommandError(f"The audit log is broken: {sentence(verdict)}")
-        self.stdout.write(f"The audit log is whole: {sentence(verdict)}")
-
-
-def sentence(verdict: Verdict) -> str:
-    """Return the verdict in words."""
-    if verdict.broken is None:
-        return f"verified up to position {verdict.head.position}, {verdict.unsealed} not sealed yet."
-    where = [
-        f"{name} {number}"
-        for name, number in (("position", verdict.broken.position), ("entry", verdict.broken.entry_id))
-        if number is not None
-    ]
-    return f"{', '.join(where)}: {verdict.broken.what}. Whole up to position {verdict.head.position}."
+            raise CommandError(f"The audit log is broken: {verdict.sentence()}")
+        self.stdout.write(f"The audit log is whole: {verdict.sentence()}")
 
 
 def _checkpoint(text: str) -> Checkpoint | None:
