@@ -8,7 +8,6 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Observation, Runner, Session
@@ -44,7 +43,6 @@ def ingest(batch: Batch) -> int:
         return ingest_late(batch)
     if observation is None or observation.generation != batch.generation:
         log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
-        _record_refusal(batch)
         return batch.end_offset
     if observation.telemetry_offset != batch.start_offset:
         return observation.telemetry_offset
@@ -57,12 +55,6 @@ def ingest(batch: Batch) -> int:
     observation.telemetry_offset = batch.end_offset
     observation.save(update_fields=["telemetry_offset", "parser_state"])
     return batch.end_offset
-
-
-def _record_refusal(batch: Batch) -> None:
-    runner = Runner.objects.filter(pk=batch.runner_id).first()
-    if runner is not None:
-        acts.stale(runner, batch.generation, what="telemetry")
 
 
 def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import UsageFact
 from runners.models import Attempt, Runner
@@ -23,15 +24,20 @@ def ingest_late(batch: "Batch") -> int:
     go into the ledger, by their keys once. Messages and moves are the present attempt's alone: these are refused, and
     counted on the attempt. How it ended is kept there too. The caller holds the lock of the runner's observation.
     """
+    runner = Runner.objects.get(pk=batch.runner_id)
     attempt = Attempt.objects.select_related("session").filter(
         runner_id=batch.runner_id, generation=batch.generation
     ).first()  # fmt: skip
     if attempt is None:
         log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
+        acts.stale(runner, batch.generation, what="telemetry")
         return batch.end_offset
     if attempt.telemetry_offset != batch.start_offset:
         return attempt.telemetry_offset
-    _count_usage(attempt, batch)
+    if not attempt.refused_records:
+        # The first time: what comes after it of the same attempt is the same refusal.
+        acts.stale(runner, batch.generation, what="telemetry")
+    _count_usage(runner, attempt, batch)
     for record in batch.records:
         if record.get("kind") == "exit":
             attempt.exit_code, attempt.exit_signal = record.get("code"), record.get("signal")
@@ -44,8 +50,7 @@ def ingest_late(batch: "Batch") -> int:
     return batch.end_offset
 
 
-def _count_usage(attempt: Attempt, batch: "Batch") -> None:
-    runner = Runner.objects.get(pk=batch.runner_id)
+def _count_usage(runner: Runner, attempt: Attempt, batch: "Batch") -> None:
     backend = get_backend(runner.backend)
     facts = [fact for record in batch.records for fact in backend.read(record, attempt.parser_state)]
     # A late total knows nothing of what its successor used, so it cannot settle the cost of the session.
