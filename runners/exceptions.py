@@ -34,6 +34,12 @@ class ProgramNotFound(LaunchRefused):
     code = "program_not_found"
 
 
+class EngineNotFound(ProgramNotFound):
+    """A container was asked for, and no node has an engine to run one."""
+
+    code = "engine_not_found"
+
+
 class PathNotAllowed(LaunchRefused):
     """A path lies outside the allowed workspace roots, or does not exist."""
 

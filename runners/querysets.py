@@ -45,6 +45,10 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Return the nodes that have the backend's program."""
         return self.filter(programs__has_key=backend)
 
+    def with_engine(self) -> "NodeQuerySet":
+        """Return the nodes that can run containers."""
+        return self.exclude(engine={})
+
 
 class RunnerQuerySet(models.QuerySet["Runner"]):
     def occupying(self) -> "RunnerQuerySet":

@@ -127,6 +127,19 @@ def directories(name: str, default: list[Path]) -> list[Path]:
     return paths
 
 
+def engine_socket(name: str, second: str) -> str:
+    """Return the path of a container engine's unix socket, "none", or nothing; `second` counts where it is one."""
+    value = os.environ.get(name, "").strip()
+    if value == "none":
+        return value
+    path = value.removeprefix("unix://")
+    if value and not Path(path).is_absolute():
+        # Mounts and process figures are this machine's: an engine elsewhere could serve neither.
+        raise ImproperlyConfigured(f"{name} must be a unix socket, as in unix:///run/podman/podman.sock, or none.")
+    other = os.environ.get(second, "").strip()
+    return path or (other.removeprefix("unix://") if other.startswith("unix:///") else "")
+
+
 def database(value: str, *, pool_size: int) -> dict[str, Any]:
     """Return Django's settings for one PostgreSQL URL, with the driver's connection pool."""
     config: dict[str, Any] = dict(environ.Env.db_url_config(value))

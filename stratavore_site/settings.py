@@ -247,7 +247,18 @@ RUNNER_BACKENDS = {
 NODE_LOST_AFTER_SECONDS = environment.integer("NODE_LOST_AFTER_SECONDS", 300, minimum=30)
 #: Told once a second by each node agent what it measured; best effort, for live views.
 RUNNER_LISTENERS = ["dashboard.push.observed"]
-RUNNER_RUNTIMES = {"process": "runners.runtimes.process.ProcessRuntime"}
+RUNNER_RUNTIMES = {
+    "process": "runners.runtimes.process.ProcessRuntime",
+    "container": "runners.runtimes.container.ContainerRuntime",
+}
+#: The engine's unix socket, `none`, or empty: where Podman and Docker usually listen.
+CONTAINER_ENGINE = environment.engine_socket("STRATAVORE_CONTAINER_ENGINE", "DOCKER_HOST")
+#: Patterns of the images that may be run; without one the container runtime is refused.
+CONTAINER_IMAGES = environment.names("STRATAVORE_CONTAINER_IMAGES", [])
+#: Networks that may be asked for besides `none`.
+CONTAINER_NETWORKS = environment.names("STRATAVORE_CONTAINER_NETWORKS", [])
+#: Users (uid or uid:gid) that may be asked for besides the workspace's owner.
+CONTAINER_USERS = environment.names("STRATAVORE_CONTAINER_USERS", [])
 
 # --- Celery ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from stratavore_site.embedded.debian import locked
 from stratavore_site.embedded.errors import CannotStart
 from stratavore_site.embedded.rabbitmq import RabbitMQ
 from tests import servers
+from tests.podman import PACKAGES, CannotServe, Podman, missing
 
 if TYPE_CHECKING:
     from tests.stack import Stack
@@ -109,6 +110,25 @@ def claude_code_path() -> str:
                     "the claude_code backend with the real CLI", f"npm ci failed: {complaint}", "Look at npm's log."
                 )
     return str(program)
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """A real container engine; root on Debian gets it installed."""
+    what, remedy = "the container runtime", f"Install it: apt-get install {' '.join(PACKAGES)}."
+    with locked(servers.CACHE / "podman.lock"):
+        if missing() and os.geteuid() == 0 and shutil.which("apt-get"):
+            _try(["apt-get", "-qq", "update"])
+            _try(["apt-get", "-qq", "--yes", "--no-install-recommends", "install", *PACKAGES])
+    if missing():
+        not_tested(what, f"There is no {' and no '.join(missing())} here", remedy)
+    engine = Podman(servers.state_directory(os.environ[servers.SESSION_VARIABLE]) / f"podman-{servers.worker_name()}")
+    try:
+        engine.start()
+    except CannotServe as reason:
+        not_tested(what, f"Podman cannot run a container here: {reason}", remedy)
+    yield engine
+    engine.stop()
 
 
 def _try(command: list[str]) -> str:

@@ -192,6 +192,7 @@ def settings_of_this_process() -> dict[str, str]:
         "STRATAVORE_RUNS_DIR": str(state / "runs"),
         "STRATAVORE_WORKSPACE_ROOTS": str(workspaces),
         "STRATAVORE_NODE": "test-node",
+        "STRATAVORE_CONTAINER_ENGINE": "none",
         "SECRET_KEY": "only-for-tests-" + "0" * 40,
         "AUDIT_KEYS": "test:only-for-tests-" + "1" * 40,
         "DEBUG": "false",

@@ -150,7 +150,7 @@ class Stack:
 
     def close(self) -> None:
         """End every process; agents that still run are ended through their shims."""
-        from runners.runtimes import get_runtime  # after settings
+        from runners.runtimes import runtime_of  # after settings
 
         for process in self.processes.values():
             if process.poll() is None:
@@ -161,10 +161,9 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        runtime = get_runtime("process")
         for directory in self.runs.glob("*.*/") if self.runs.exists() else ():
             if (directory / "spec.json").exists():
-                runtime.stop(directory, grace_seconds=0, reason="the test is over")
+                runtime_of(directory).stop(directory, grace_seconds=0, reason="the test is over")
         self._logs.close()
 
 

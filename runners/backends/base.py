@@ -38,6 +38,13 @@ class LaunchRequest:
     name: str = ""
     #: The node must have all of these.
     labels: list[str] = field(default_factory=list)
+    #: Where it runs: process, or container with the fields below.
+    runtime: str = "process"
+    image: str = ""
+    #: Empty: none.
+    network: str = ""
+    #: uid or uid:gid; empty: the owner of the workspace.
+    container_user: str = ""
     #: refuse: a full quota or fleet refuses the launch; wait: the runner is queued.
     on_limit: str = OnLimit.REFUSE
     priority: int = 0
@@ -155,6 +162,8 @@ class Backend(ABC):
     headless: ClassVar[bool] = False
     #: A prompt is needed, or is optional.
     prompt: ClassVar[str] = "optional"
+    #: It may be run from an image that has its program; one that is part of Stratavore is not.
+    in_container: ClassVar[bool] = True
     #: Variables that the program gets from the worker's own environment, beside those that every agent gets.
     passes_environment: ClassVar[tuple[str, ...]] = ()
 

@@ -18,6 +18,7 @@ class DemoBackend(Backend):
 
     name: ClassVar[str] = "demo"
     label: ClassVar[str] = "Demo agent"
+    in_container: ClassVar[bool] = False
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--fail": False,
         "--flood": True,

@@ -17,6 +17,9 @@ class Node(models.Model):
     labels = models.JSONField(default=list, blank=True)
     slots = models.PositiveIntegerField(default=32, help_text="Runners it takes at once.")
     programs = models.JSONField(default=dict, blank=True, help_text="Agent programs found: {backend: {path, version}}.")
+    engine = models.JSONField(
+        default=dict, blank=True, help_text="Container engine found: {name, version, rootless}; empty: none."
+    )
     status = models.CharField(max_length=10, choices=NodeStatus, default=NodeStatus.OFFLINE)
     registered_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)

@@ -27,6 +27,11 @@ class Runner(models.Model):
     # What was asked for.
     backend = models.CharField(max_length=40)
     runtime = models.CharField(max_length=20, default="process")
+    image = models.CharField(max_length=300, blank=True, help_text="For runtime container: what it is made of.")
+    network = models.CharField(max_length=64, blank=True, help_text="For runtime container; empty: none.")
+    container_user = models.CharField(
+        max_length=40, blank=True, help_text="For runtime container: uid or uid:gid; empty: the workspace's owner."
+    )
     argv = models.JSONField(default=list, blank=True, help_text="The command itself, for backend `command`.")
     prompt = models.TextField(blank=True)
     model = models.CharField(max_length=100, blank=True)

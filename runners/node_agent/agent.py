@@ -33,7 +33,9 @@ from runners.node_agent.programs import find_programs
 from runners.node_agent.reader import Reader
 from runners.node_agent.terminals import Terminals
 from runners.node_agent.vitals import Meter, Tree
-from runners.runtimes import get_runtime, run_directory
+from runners.runtimes import run_directory, runtime_of
+from runners.runtimes.container import remove_leftovers
+from runners.runtimes.engine import find_engine
 from runners.runtimes.process import ZYGOTE_SOCKET
 from runners.runtimes.zygote import start_zygote
 from runners.services.failover import fence
@@ -51,6 +53,8 @@ LOOK_SECONDS = 1.0
 MEASURE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 RECONCILE_SECONDS = 5.0
+#: An engine comes and goes with the machine's upgrades.
+ENGINE_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 15.0
 
 #: A server is away: wait, and go on where we were.
@@ -68,7 +72,7 @@ class NodeAgent:
         self.reader = Reader(self.runs)
         self.terminals = Terminals(self.name, self.runs)
         self.meter = Meter()
-        self.runtime = get_runtime("process")
+        self.engine: dict[str, str] = {}
         self.nudged: set[str] = set()
         self.wake = asyncio.Event()
 
@@ -81,6 +85,7 @@ class NodeAgent:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._read_for_ever())
                 loops.create_task(every(HEARTBEAT_SECONDS, "heartbeat", self._heartbeat))
+                loops.create_task(every(ENGINE_SECONDS, "engine", self._look_for_engine))
                 loops.create_task(every(MEASURE_SECONDS, "measure", self._measure))
                 loops.create_task(every(RECONCILE_SECONDS, "reconcile", self._reconcile))
                 loops.create_task(keep_trying("terminals", self.terminals.serve))
@@ -92,6 +97,7 @@ class NodeAgent:
 
     async def _register(self) -> None:
         programs = await asyncio.to_thread(find_programs)
+        self.engine = await asyncio.to_thread(find_engine)
         await in_database(
             lambda: register_node(
                 self.name,
@@ -101,12 +107,18 @@ class NodeAgent:
                 slots=settings.NODE_SLOTS,
                 labels=settings.NODE_LABELS,
                 programs=programs,
+                engine=self.engine,
             )
         )
 
     async def _heartbeat(self) -> None:
         if not await in_database(lambda: heartbeat_node(self.name)):
             # The database is another one than it was: restored, or made anew.
+            await self._register()
+
+    async def _look_for_engine(self) -> None:
+        """Tell when a container engine came, went or was renewed."""
+        if await asyncio.to_thread(find_engine) != self.engine:
             await self._register()
 
     async def _read_for_ever(self) -> None:
@@ -137,9 +149,10 @@ class NodeAgent:
         talked, self.reader.talked = self.reader.talked, set()
         if not alive and not talked:
             return
-        trees = await asyncio.to_thread(self.meter.measure, [live.shim_pid for live in alive])
+        inside = {live.container_pid for live in alive if live.container_pid}
+        trees = await asyncio.to_thread(self.meter.measure, [live.root for live in alive], inside)
         now = timezone.now()
-        rows = [vitals(live, trees[live.shim_pid], now) for live in alive]
+        rows = [vitals(live, trees[live.root], now) for live in alive]
         await in_database(lambda: write_vitals(rows))
         await self._tell(rows, await in_database(lambda: sessions_of(talked)))
 
@@ -168,7 +181,7 @@ class NodeAgent:
         alive, lost = await asyncio.to_thread(sort_out, list(self.reader.open.values()))
         for attempt in lost:
             log.warning("shim_lost", run=attempt.name)
-            await asyncio.to_thread(self.runtime.record_lost, attempt.directory)
+            await asyncio.to_thread(runtime_of(attempt.directory).record_lost, attempt.directory)
         states = {live.key: live.paused for live in alive}
         kept = {attempt.key for attempt in map(attempt_at, self.runs.iterdir()) if attempt}
         await in_database(lambda: reconcile_node(self.name, states, kept))
@@ -176,7 +189,9 @@ class NodeAgent:
             log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
             directory = run_directory(runner_id, generation)
             await in_database(partial(fence, runner_id, generation, node=self.name))
-            await asyncio.to_thread(self.runtime.stop, directory, grace_seconds=10, reason="superseded")
+            stop = runtime_of(directory).stop
+            await asyncio.to_thread(stop, directory, grace_seconds=10, reason="superseded")
+        await asyncio.to_thread(remove_leftovers, self.runs)
 
 
 def sessions_of(runner_ids: set[UUID]) -> list[str]:

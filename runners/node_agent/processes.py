@@ -17,6 +17,13 @@ class Alive:
     attempt: Attempt
     shim_pid: int
     paused: bool
+    #: The first process of its container; None where its processes are the shim's own.
+    container_pid: int | None = None
+
+    @property
+    def root(self) -> int:
+        """The pid below which its processes are; one of a container is the agent's itself."""
+        return self.container_pid or self.shim_pid
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -33,7 +40,8 @@ def sort_out(attempts: Iterable[Attempt]) -> tuple[list[Alive], list[Attempt]]:
         if shim is None:
             continue  # about to start, or never started: the control plane sends it again
         if rundir.is_locked(run_dir):
-            alive.append(Alive(attempt, _pid(shim, "shim"), paused=_is_stopped(_pid(shim, "agent"))))
+            paused = _is_stopped(_pid(shim, "agent"))
+            alive.append(Alive(attempt, _pid(shim, "shim"), paused, container_process(run_dir)))
         elif not rundir.has(run_dir, rundir.EXIT):
             lost.append(attempt)
     return alive, lost
@@ -45,6 +53,14 @@ def output_bytes(directory: Path) -> int:
         return (directory / rundir.OUTPUT).stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def container_process(run_dir: str) -> int | None:
+    """Return the pid of the attempt's container while it runs."""
+    found: dict[str, Any] | None = rundir.read_json(run_dir, rundir.CONTAINER)
+    if found is None or not identity.is_alive(found["boot_id"], found["pid"], found["start_ticks"]):
+        return None
+    return int(found["pid"])
 
 
 def _pid(shim: dict[str, Any], which: str) -> int:

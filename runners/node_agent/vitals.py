@@ -1,7 +1,7 @@
 """Measure CPU and memory of whole process trees, all runners in one pass over the process table."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import psutil
@@ -25,14 +25,17 @@ class Meter:
     _cpu_seconds: dict[tuple[int, float], float] = field(default_factory=dict)
     _measured_at: float = 0.0
 
-    def measure(self, roots: Iterable[int]) -> dict[int, Tree]:
-        """Return the tree below each root pid."""
+    def measure(self, roots: Iterable[int], including: Collection[int] = ()) -> dict[int, Tree]:
+        """Return the tree below each root pid; `including` the root itself for some."""
         now = time.monotonic()
         elapsed = now - self._measured_at if self._measured_at else 0.0
         table = _process_table()
         children = _children(table)
         seconds: dict[tuple[int, float], float] = {}
-        trees = {root: self._tree(_below(root, children), table, elapsed, seconds) for root in roots}
+        trees = {}
+        for root in roots:
+            itself = [root] if root in including and root in table else []
+            trees[root] = self._tree(itself + _below(root, children), table, elapsed, seconds)
         self._cpu_seconds, self._measured_at = seconds, now
         return trees
 

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from runners.exceptions import InvalidRequest
 from runners.runtimes.base import Runtime
+from runners.shim import rundir
 
 
 @cache
@@ -21,6 +22,12 @@ def get_runtime(name: str) -> Runtime:
         raise InvalidRequest(f"There is no runtime {name!r}; there are {known}.", field="runtime") from None
     runtime: Runtime = import_string(path)()
     return runtime
+
+
+def runtime_of(run_dir: Path) -> Runtime:
+    """Return the runtime of the attempt in this run directory, as its spec says; process where it says nothing."""
+    spec = rundir.read_json(str(run_dir), rundir.SPEC) or {}
+    return get_runtime(str(spec.get("runtime", "process")))
 
 
 def run_directory(runner_id: UUID, generation: int) -> Path:

@@ -13,7 +13,7 @@ from runners.runtimes.base import StartFailed
 from runners.runtimes.remains import end_remains
 from runners.runtimes.shim_client import ShimClient, ShimGone
 from runners.runtimes.zygote import fork_shim, popen_detached, shim_command
-from runners.shim import identity, rundir
+from runners.shim import identity, rundir, stand_in
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ class ProcessRuntime:
         if rundir.has(directory, rundir.EXIT):
             return False
         if rundir.has(directory, rundir.SHIM):
-            _record_end(directory)
+            self._record_end(directory)
             return False
         return True
 
@@ -133,7 +133,7 @@ class ProcessRuntime:
         rundir.create(str(run_dir))
         for lock in self._tries(str(run_dir)):
             if lock is not None:
-                _settle(str(run_dir), lock, reason)
+                self._settle(str(run_dir), lock, reason)
                 return
             try:
                 ShimClient(run_dir).stop(grace_seconds, reason)
@@ -171,34 +171,40 @@ class ProcessRuntime:
         """
         if not rundir.has(str(run_dir), rundir.SHIM) or (lock := rundir.take_lock(str(run_dir))) is None:
             return False
-        return _settle(str(run_dir), lock, "")
+        return self._settle(str(run_dir), lock, "")
 
+    def _settle(self, directory: str, lock: int, stop_reason: str) -> bool:
+        """Finish an attempt that no shim holds, and let the lock go; return whether there was anything to do."""
+        try:
+            if rundir.has(directory, rundir.EXIT):
+                return False
+            self._record_end(directory, stop_reason)
+            return True
+        finally:
+            os.close(lock)
 
-def _settle(directory: str, lock: int, stop_reason: str) -> bool:
-    """Finish an attempt that no shim holds, and let the lock go; return whether there was anything to do."""
-    try:
-        if rundir.has(directory, rundir.EXIT):
-            return False
-        _record_end(directory, stop_reason)
-        return True
-    finally:
-        os.close(lock)
+    def _record_end(self, directory: str, stop_reason: str = "", *, reason: str = "") -> None:
+        """Write the exit record in place of a shim: `lost` if there was one, else `never_started`. The lock is held."""
+        started = rundir.has(directory, rundir.SHIM)
+        # Before its remains are told to end: that would be an end of another kind.
+        told = stand_in.account(directory) or {}
+        unkillable = self._end_remains(directory)
+        now = time.time()
+        rundir.trim_torn_line(directory, rundir.OUTPUT)
+        facts = _told_exit(directory)
+        if facts is None:
+            facts = {"code": None, "signal": None, "reason": reason or ("lost" if started else "never_started")}
+            facts |= told | {"rusage": None, "duration_seconds": None}
+            facts |= {
+                name: value for name, value in (("stop_reason", stop_reason), ("unkillable", unkillable)) if value
+            }
+            rundir.append_line(directory, rundir.TELEMETRY, {"t": now, "kind": "exit", **facts})
+        rundir.write_exit(directory, {**facts, "ended_at": now, "boot_id": identity.boot_id()})
+        log.warning("attempt_settled", run=Path(directory).name, **facts)
 
-
-def _record_end(directory: str, stop_reason: str = "") -> None:
-    """Write the exit record in place of a shim: `lost` if there was one, else `never_started`. The lock is held."""
-    started = rundir.has(directory, rundir.SHIM)
-    unkillable = end_remains(directory) if started else []
-    now = time.time()
-    rundir.trim_torn_line(directory, rundir.OUTPUT)
-    facts = _told_exit(directory)
-    if facts is None:
-        facts = {"code": None, "signal": None, "reason": "lost" if started else "never_started"}
-        facts |= {"rusage": None, "duration_seconds": None}
-        facts |= {name: value for name, value in (("stop_reason", stop_reason), ("unkillable", unkillable)) if value}
-        rundir.append_line(directory, rundir.TELEMETRY, {"t": now, "kind": "exit", **facts})
-    rundir.write_exit(directory, {**facts, "ended_at": now, "boot_id": identity.boot_id()})
-    log.warning("attempt_settled", run=Path(directory).name, **facts)
+    def _end_remains(self, directory: str) -> list[int]:
+        """End what a dead shim left, and return the pids that would not end. The lock is held."""
+        return end_remains(directory) if rundir.has(directory, rundir.SHIM) else []
 
 
 def _told_exit(directory: str) -> dict[str, Any] | None:

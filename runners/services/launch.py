@@ -14,6 +14,7 @@ from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
 from runners.models import Message, Node, Observation, Project, Runner, Session
+from runners.services.containers import CONTAINER, check_runtime
 from runners.services.labels import check_labels
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
@@ -35,6 +36,7 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     project = _open_project(project_name)
     backend = get_backend(request.backend)
     backend.check(request)
+    check_runtime(backend, request)
     workspace = workspace_within(project.path, request.workspace)
     check_labels(request.labels)
     request = _isolated(request, project, workspace)
@@ -93,6 +95,8 @@ def _open_project(name: str) -> Project:
 
 def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node) -> None:
     """Raise ProgramNotFound if the command's program is not there; that of a backend was asked for with the slot."""
+    if request.runtime == CONTAINER:
+        return  # the image has it, or has not
     # Only the node knows its own file system; where it is this machine, the answer is had at once.
     if not backend.program and node.boot_id == boot_id() and request.argv and backend.find_for(request) is None:
         raise ProgramNotFound(f"There is no program {request.argv[0]!r} on {node.name}.", field="argv", node=node.name)
@@ -133,6 +137,10 @@ def _insert(
         node=node,
         session=session,
         backend=request.backend,
+        runtime=request.runtime,
+        image=request.image,
+        network=request.network,
+        container_user=request.container_user,
         argv=request.argv,
         prompt=request.prompt,
         model=request.model,

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from runners.backends import get_backend
-from runners.backends.base import LaunchRequest
-from runners.exceptions import NoNodeAvailable, ProgramNotFound, QuotaExceeded
+from runners.backends.base import Backend, LaunchRequest
+from runners.exceptions import EngineNotFound, NoNodeAvailable, ProgramNotFound, QuotaExceeded
 from runners.models import Node, Project, ResourceQuota, Runner
+from runners.services.containers import CONTAINER
 from runners.sql import lock_for_transaction
 
 #: Spaces of the advisory locks, so that a project and a node with the same id do not meet.
@@ -38,13 +39,17 @@ def quota_of(project: Project) -> int:
 
 
 def take_slot(wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
-    """Return the online node with the most free slots of those that fit: with all labels, and the backend's program.
+    """Return the online node with the most free slots of those that fit.
+
+    A node fits that has all labels, and the backend's program; for a container, an engine: the program is the image's.
 
     `prefer` goes first if it fits. The slot is held until the transaction ends. Raises NoNodeAvailable, also where no
     node has the labels, and ProgramNotFound where nodes have them but none the program.
     """
     fitting = Node.objects.accepting().with_labels(wanted.labels)
-    if get_backend(wanted.backend).program:
+    if wanted.runtime == CONTAINER:
+        fitting = fitting.with_engine()
+    elif get_backend(wanted.backend).program:
         fitting = fitting.with_program(wanted.backend)
     for candidate in sorted(fitting, key=lambda node: node != prefer):
         lock_for_transaction(NODE_LOCK, candidate.pk)
@@ -64,9 +69,11 @@ def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNot
     if not labelled:
         return _no_labels(wanted.labels, nodes)
     backend = get_backend(wanted.backend)
-    equipped = [node for node in labelled if not backend.program or backend.name in node.programs]
+    equipped = [node for node in labelled if _is_equipped(node, backend, wanted.runtime)]
     if not equipped:
         names = ", ".join(node.name for node in labelled)
+        if wanted.runtime == CONTAINER:
+            return EngineNotFound(f"There is no container engine on {names}.", field="runtime", nodes=names)
         return ProgramNotFound(
             f"{backend.label} ({backend.program}) is not installed on {names}.", program=backend.program, nodes=names
         )
@@ -76,6 +83,12 @@ def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNot
         for node in equipped
     )
     return NoNodeAvailable(f"No node{with_labels} has a free slot: {states}.")
+
+
+def _is_equipped(node: Node, backend: Backend, runtime: str) -> bool:
+    if runtime == CONTAINER:
+        return bool(node.engine)
+    return not backend.program or backend.name in node.programs
 
 
 def _no_labels(labels: Sequence[str], nodes: Iterable[Node]) -> NoNodeAvailable:

@@ -13,6 +13,7 @@ from runners.backends import get_backend
 from runners.exceptions import LaunchRefused, MoveRefused, NoNodeAvailable, NoPlace, ProgramNotFound, QuotaExceeded
 from runners.models import Runner
 from runners.querysets import RunnerQuerySet
+from runners.services.containers import CONTAINER
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
 from runners.services.restart import restart_runner
@@ -64,14 +65,14 @@ class Passed:
     """Who is passed over in this round: projects with a full quota, and needs for which no node has room."""
 
     projects: set[int] = field(default_factory=set)
-    #: Backend and labels: those who need the same would be refused the same.
-    needs: list[tuple[str, list[str]]] = field(default_factory=list)
+    #: Backend, runtime and labels: those who need the same would be refused the same.
+    needs: list[tuple[str, str, list[str]]] = field(default_factory=list)
 
     def waiting(self) -> RunnerQuerySet:
         """Return the queued runners that are left."""
         runners = Runner.objects.filter(status=RunnerStatus.QUEUED).exclude(project__in=self.projects)
-        for backend, labels in self.needs:
-            runners = runners.exclude(backend=backend, labels=labels)
+        for backend, runtime, labels in self.needs:
+            runners = runners.exclude(backend=backend, runtime=runtime, labels=labels)
         return runners
 
 
@@ -89,9 +90,9 @@ def _start_next(passed: Passed) -> int | None:
         passed.projects.add(runner.project_id)
         return 0
     except NoNodeAvailable:
-        if not runner.labels and not get_backend(runner.backend).program:
+        if not runner.labels and runner.runtime != CONTAINER and not get_backend(runner.backend).program:
             return None  # any node would have done
-        passed.needs.append((runner.backend, runner.labels))
+        passed.needs.append((runner.backend, runner.runtime, runner.labels))
         return 0
     except ProgramNotFound as refusal:
         reason = refusal.message

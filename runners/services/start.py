@@ -19,6 +19,7 @@ from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.base import Runtime
 from runners.runtimes.shim_client import ShimGone
+from runners.services.containers import CONTAINER, NO_NETWORK, check_container
 from runners.services.failover import fence
 from runners.services.worktrees import working_directory
 from runners.states import RunnerStatus
@@ -31,6 +32,12 @@ PASSED_ENVIRONMENT = (
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
     "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR", "SSL_CERT_FILE",
+)  # fmt: skip
+
+
+#: What of it a container gets: the rest tells of this machine, not of the image.
+PASSED_INTO_CONTAINER = (
+    "LANG", "LC_ALL", "TZ", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
 )  # fmt: skip
 
 
@@ -79,15 +86,12 @@ def _record_if_stale(runner_id: UUID, generation: int) -> None:
 def specification(runner: Runner) -> dict[str, Any]:
     """Return what the shim must know (spec.json). Raises LaunchRefused where it cannot work on this node."""
     backend = get_backend(runner.backend)
-    program = backend.find_for(runner)
-    if program is None:
-        wanted = backend.program or (runner.argv[0] if runner.argv else "")
-        raise ProgramNotFound(f"There is no program {wanted!r} on this node.", program=wanted)
-    command = backend.command(runner, program)
+    command = backend.command(runner, _program(backend, runner))
     return {
         "version": 1,
         "runner_id": str(runner.pk),
         "generation": runner.generation,
+        **_container(runner),
         "argv": command.argv,
         "env": _environment(backend, command.env, runner),
         "cwd": working_directory(runner),
@@ -100,13 +104,34 @@ def specification(runner: Runner) -> dict[str, Any]:
     }
 
 
+def _program(backend: Backend, runner: Runner) -> str:
+    """Return the program's path here; in a container its name, which the image's PATH resolves."""
+    wanted = backend.program or (runner.argv[0] if runner.argv else "")
+    program = wanted if runner.runtime == CONTAINER else backend.find_for(runner)
+    if program is None:
+        raise ProgramNotFound(f"There is no program {wanted!r} on this node.", program=wanted)
+    return program
+
+
+def _container(runner: Runner) -> dict[str, Any]:
+    """Return what the spec says of the container; nothing for a process."""
+    if runner.runtime != CONTAINER:
+        return {}
+    # This node's settings count, which may be stricter than those where it was launched.
+    check_container(runner)
+    container = {"image": runner.image, "network": runner.network or NO_NETWORK, "user": runner.container_user}
+    return {"runtime": CONTAINER, "container": container}
+
+
 def nudge_socket() -> Path:
     """Return the datagram socket on which shims tell this node's agent that there is something to read."""
     return Path(settings.RUNS_DIR) / "nodeagent.sock"
 
 
 def _environment(backend: Backend, own: Mapping[str, str], runner: Runner) -> dict[str, str]:
-    passed = {
-        name: os.environ[name] for name in (*PASSED_ENVIRONMENT, *backend.passes_environment) if name in os.environ
-    }
-    return {"TERM": "xterm-256color", **passed, **own, **runner.environment}
+    contained = runner.runtime == CONTAINER
+    wanted = (*(PASSED_INTO_CONTAINER if contained else PASSED_ENVIRONMENT), *backend.passes_environment)
+    passed = {name: os.environ[name] for name in wanted if name in os.environ}
+    # The image knows no home for a user of this machine.
+    home = {"HOME": "/tmp"} if contained else {}  # noqa: S108 - the container's own
+    return {"TERM": "xterm-256color", **home, **passed, **own, **runner.environment}

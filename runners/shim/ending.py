@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from runners.shim import identity
+from runners.shim import identity, stand_in
 from runners.shim.loop import Loop
 from runners.shim.spool import Spool, log
 
@@ -70,13 +70,22 @@ class Ending:
     """
 
     def __init__(
-        self, loop: Loop, spool: Spool, agent: identity.Process, marker: tuple[str, int], when_gone: Callable[[], None]
+        self,
+        loop: Loop,
+        spool: Spool,
+        agent: identity.Process,
+        marker: tuple[str, int],
+        when_gone: Callable[[], None],
+        *,
+        stands_in: bool = False,
     ) -> None:
         self._loop = loop
         self._spool = spool
         self.agent = agent
         self._marker = marker
         self._when_gone = when_gone
+        #: The agent's process only stands for others, which are not below us: see stand_in.py.
+        self._stands_in = stands_in
         self.usage = Usage()
         self.death: Death | None = None
         self.gone = False
@@ -249,11 +258,21 @@ class Ending:
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the agent's process group."""
+        if self._stands_in and number == signal.SIGKILL:
+            number = self._kill_of_a_stand_in()
         try:
             os.killpg(self.agent.pid, number)
         except (ProcessLookupError, PermissionError) as error:
             # Nobody in it any more, or only programs that took another user's rights (setuid).
             log(f"Signal {number} reached nobody in the group: {error}")
+
+    def _kill_of_a_stand_in(self) -> int:
+        """Return the signal that makes it kill what it stands for; SIGKILL for one that did not in good time."""
+        if time.monotonic() > self._kill_at + stand_in.PATIENCE_SECONDS:
+            return signal.SIGKILL
+        # Paused, it would not hear it.
+        self._wake()
+        return stand_in.KILL
 
     def _kill_groups(self) -> None:
         """Kill the groups of descendants that are faster than we are.
@@ -287,6 +306,9 @@ class Ending:
 
     def _remains(self) -> list[identity.Process]:
         """Return the living descendants other than the agent itself."""
+        if self._stands_in:
+            # Once it is dead, those it stood for are known by their marker alone.
+            return self._marked() if self.death is not None else []
         # Whatever lost its parent below us is our child: with no child there is no descendant, and no need to look
         # through the whole process table.
         if self.death is not None and identity.children_of_self() == [self.agent.pid]:
@@ -296,8 +318,10 @@ class Ending:
 
     def _marked(self) -> list[identity.Process]:
         """Return processes that carry our marker but are not below us: the last resort."""
-        own = os.getpid()
-        candidates = [process for process in identity.table().values() if process.pid != own and not process.is_dead]
+        known = {os.getpid()} | ({self.agent.pid} if self._stands_in else set())
+        candidates = [
+            process for process in identity.table().values() if process.pid not in known and not process.is_dead
+        ]
         return [process for process in candidates if identity.is_marked(process.pid, *self._marker)]
 
     # --- What is known in the end ---

@@ -16,6 +16,9 @@ TELEMETRY = "telemetry.jsonl"
 REPORT = "report"
 EXIT = "exit.json"
 LOG = "shim.log"
+#: Of a container: its first process on this machine, and how it ended (see stand_in.py).
+CONTAINER = "container.json"
+ACCOUNT = "account.json"
 
 #: Room kept for exit.json from the start, so that a full disk cannot hide how an agent ended.
 EXIT_RESERVE_BYTES = 4096

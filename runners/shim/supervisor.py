@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from runners.shim import identity, rundir
+from runners.shim import identity, rundir, stand_in
 from runners.shim.agent import EXEC_FAILED_CODE, ExecFailed, Stdio, spawn
 from runners.shim.control import Control
 from runners.shim.ending import Ending
@@ -41,6 +41,7 @@ class Supervisor:
         self.loop = Loop()
         self._open_spool(spec)
         self._failure = ""
+        self._stands_in = bool(spec.get("stand_in"))
         self.ending: Ending | None = None
         self.output: Output | None = None
         self._spec = spec
@@ -94,7 +95,7 @@ class Supervisor:
         agent = identity.look(pid)
         if agent is None:
             raise ChildProcessError("The agent's process is not in /proc.")
-        self.ending = Ending(self.loop, self.spool, agent, self._marker, self._agent_gone)
+        self.ending = Ending(self.loop, self.spool, agent, self._marker, self._agent_gone, stands_in=self._stands_in)
         self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id())
         self.output = Output(self.loop, self.spool, stdio)
         self.input = Input(self.loop, stdio)
@@ -147,10 +148,19 @@ class Supervisor:
             return
         if self.output.finish():
             log("Somebody who is no descendant of the agent holds its output open; it was not waited for.")
-        self._record(self.ending.facts(self._started))
+        self._record(self._facts(self.ending))
         self.control.close()
         self._linger_until = time.monotonic() + LINGER_SECONDS
         self._linger()
+
+    def _facts(self, ending: Ending) -> dict[str, object]:
+        """Return what is known of the end; of a stand-in, what it told of those it stood for."""
+        facts = ending.facts(self._started)
+        if not self._stands_in:
+            return facts
+        told = stand_in.account(self.run_dir) or {"code": None, "signal": None, "reason": "lost"}
+        # What the stand-in itself used says nothing of them.
+        return facts | told | {"reason": ending.verdict or told["reason"], "rusage": None}
 
     def _linger(self) -> None:
         self.control.output_grew()
@@ -181,4 +191,4 @@ class Supervisor:
             self.ending.wait_until_gone()
         if not rundir.has(self.run_dir, rundir.EXIT):
             unknown: dict[str, object] = {"code": None, "signal": None, "rusage": None}
-            self._record(self.ending.facts(self._started) if self.ending else unknown)
+            self._record(self._facts(self.ending) if self.ending else unknown)
