@@ -9,6 +9,7 @@ import tarfile
 import time
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 #: What the tests run containers with, as Debian names it.
 PACKAGES = ("podman", "runc", "catatonit", "busybox-static")
@@ -89,9 +90,9 @@ class Podman:
         """Return the names of all containers, ended ones too."""
         return self.run("ps", "--all", "--format", "{{.Names}}").split()
 
-    def inspect(self, name: str) -> dict[str, object]:
+    def inspect(self, name: str) -> dict[str, Any]:
         """Return what the engine knows of a container."""
-        found: list[dict[str, object]] = json.loads(self.run("inspect", urllib.parse.quote(name)))
+        found: list[dict[str, Any]] = json.loads(self.run("inspect", urllib.parse.quote(name)))
         return found[0]
 
     def _command(self, *words: str) -> list[str]:
