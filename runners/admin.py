@@ -112,12 +112,12 @@ class NodeAdmin(ReadOnlyAdmin):
     list_filter = [("status", ChoicesCheckboxFilter)]
     search_fields = ["name", "hostname"]
     actions = ["drain_selected", "undrain_selected"]
-    readonly_fields = ["status_badge", "occupied_slots", "shown_programs", "shown_labels"]
+    readonly_fields = ["status_badge", "occupied_slots", "shown_programs", "shown_engine", "shown_labels"]
     fields = [
         ("name", "status_badge"),
         ("hostname", "version"),
         ("occupied_slots", "shown_labels"),
-        "shown_programs",
+        ("shown_programs", "shown_engine"),
         ("registered_at", "last_seen_at"),
         "boot_id",
     ]
@@ -147,6 +147,10 @@ class NodeAdmin(ReadOnlyAdmin):
             for name, facts in node.programs.items()
         )
         return ", ".join(text.strip() for text in sorted(found)) or NONE
+
+    @display(description="container engine")
+    def shown_engine(self, node: Node) -> str:
+        return node.engine_label or NONE
 
     @display(description="labels")
     def shown_labels(self, node: Node) -> str:

@@ -125,6 +125,8 @@ class RunnerAdmin(ReadOnlyAdmin):
                     "shown_flags",
                     "environment_names",
                     "workspace",
+                    ("runtime", "image"),
+                    ("network", "container_user"),
                     ("conversation_mode", "grace_seconds"),
                     "shown_labels",
                 ],

@@ -127,8 +127,8 @@ def directories(name: str, default: list[Path]) -> list[Path]:
     return paths
 
 
-def engine_socket(name: str, second: str) -> str:
-    """Return the path of a container engine's unix socket, "none", or nothing; `second` counts where it is one."""
+def engine_socket(name: str) -> str:
+    """Return the path of a container engine's unix socket, "none", or nothing."""
     value = os.environ.get(name, "").strip()
     if value == "none":
         return value
@@ -136,8 +136,13 @@ def engine_socket(name: str, second: str) -> str:
     if value and not Path(path).is_absolute():
         # Mounts and process figures are this machine's: an engine elsewhere could serve neither.
         raise ImproperlyConfigured(f"{name} must be a unix socket, as in unix:///run/podman/podman.sock, or none.")
-    other = os.environ.get(second, "").strip()
-    return path or (other.removeprefix("unix://") if other.startswith("unix:///") else "")
+    return path
+
+
+def docker_host(name: str) -> str:
+    """Return the path in Docker's own variable where it is a unix socket; it may well be another program's affair."""
+    value = os.environ.get(name, "").strip()
+    return value.removeprefix("unix://") if value.startswith("unix:///") else ""
 
 
 def database(value: str, *, pool_size: int) -> dict[str, Any]:

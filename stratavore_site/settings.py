@@ -252,7 +252,7 @@ RUNNER_RUNTIMES = {
     "container": "runners.runtimes.container.ContainerRuntime",
 }
 #: The engine's unix socket, `none`, or empty: where Podman and Docker usually listen.
-CONTAINER_ENGINE = environment.engine_socket("STRATAVORE_CONTAINER_ENGINE", "DOCKER_HOST")
+CONTAINER_ENGINE = environment.engine_socket("STRATAVORE_CONTAINER_ENGINE") or environment.docker_host("DOCKER_HOST")
 #: Patterns of the images that may be run; without one the container runtime is refused.
 CONTAINER_IMAGES = environment.names("STRATAVORE_CONTAINER_IMAGES", [])
 #: Networks that may be asked for besides `none`.

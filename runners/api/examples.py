@@ -19,5 +19,16 @@ LAUNCH_EXAMPLES = [
         value={"project": "shop", "backend": "command", "argv": ["make", "test"], "grace_seconds": 30},
         request_only=True,
     ),
+    OpenApiExample(
+        "A command in a container",
+        value={
+            "project": "shop",
+            "backend": "command",
+            "argv": ["pytest", "-q"],
+            "runtime": "container",
+            "image": "docker.io/library/python:3.12",
+        },
+        request_only=True,
+    ),
     OpenApiExample("The demo agent", value={"project": "demo", "backend": "demo"}, request_only=True),
 ]

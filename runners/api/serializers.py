@@ -121,6 +121,9 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "session_id",
             "backend",
             "runtime",
+            "image",
+            "network",
+            "container_user",
             "argv",
             "prompt",
             "model",
@@ -204,6 +207,21 @@ class LaunchSerializer(StrictSerializer):
         choices=WorktreeEnd.choices,
         required=False,
         help_text="What becomes of the worktree at the runner's end. Without: as the project says.",
+    )
+    runtime = serializers.CharField(
+        max_length=20, required=False, help_text="process, as without it, or container: then an image is needed."
+    )
+    image = serializers.CharField(
+        max_length=300, required=False, allow_blank=True, help_text="Of those that the settings allow."
+    )
+    network = serializers.CharField(
+        max_length=64, required=False, allow_blank=True, help_text="none, as without it, or one the settings allow."
+    )
+    container_user = serializers.CharField(
+        max_length=40,
+        required=False,
+        allow_blank=True,
+        help_text="uid or uid:gid, of those the settings allow; without: the owner of the workspace.",
     )
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
@@ -324,6 +342,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):
+    engine = serializers.DictField(
+        child=serializers.CharField(), help_text="Of containers: name, version, rootless; empty: it has none."
+    )
     labels = serializers.ListField(child=serializers.CharField())
     occupied = serializers.IntegerField(help_text="Slots taken.")
 
@@ -337,6 +358,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "slots",
             "occupied",
             "programs",
+            "engine",
             "status",
             "registered_at",
             "last_seen_at",

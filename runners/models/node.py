@@ -37,3 +37,8 @@ class Node(models.Model):
     def queue(self) -> str:
         """The broker queue that this node's worker serves."""
         return f"node.{self.name}"
+
+    @property
+    def engine_label(self) -> str:
+        """Its container engine for people: podman 4.3.1; empty where there is none."""
+        return f"{self.engine['name']} {self.engine['version']}" if self.engine else ""

@@ -41,6 +41,7 @@ def start(**changes: str) -> subprocess.CompletedProcess[str]:
         ({"AUDIT_KEYS": "a" * 50}, "AUDIT_KEYS must look like <id>:<key>"),
         ({"STRATAVORE_NODE_SLOTS": "many"}, "STRATAVORE_NODE_SLOTS must be a whole number, not 'many'."),
         ({"STRATAVORE_WORKSPACE_ROOTS": "work"}, "STRATAVORE_WORKSPACE_ROOTS must hold absolute paths"),
+        ({"STRATAVORE_CONTAINER_ENGINE": "tcp://far:2375"}, "STRATAVORE_CONTAINER_ENGINE must be a unix socket"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of "),
     ],
 )
