@@ -24,8 +24,8 @@ pytestmark = pytest.mark.xdist_group("podman")
 SHELL = LaunchRequest(backend="command", argv=["sh"], runtime="container", image=IMAGE)
 
 
-def shell(script: str, **fields: str) -> LaunchRequest:
-    return replace(SHELL, argv=["sh", "-c", script], **fields)
+def shell(script: str) -> LaunchRequest:
+    return replace(SHELL, argv=["sh", "-c", script])
 
 
 def launch(project: Project, request: LaunchRequest = SHELL) -> Runner:
@@ -133,7 +133,7 @@ class TestRefusals:
             ({"backend": "demo"}, "runtime", "runs on the node itself"),
         ],
     )
-    def test_what_may_not_be_is_refused_at_its_field(self, changes: dict[str, str], field: str, sentence: str) -> None:
+    def test_what_may_not_be_is_refused_at_its_field(self, changes: dict[str, Any], field: str, sentence: str) -> None:
         make_node(engine={"name": "podman", "version": "4.3.1", "rootless": "no"})
         with pytest.raises(InvalidRequest, match=sentence) as refusal:
             launch(make_project(), replace(SHELL, **changes))
