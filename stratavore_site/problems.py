@@ -59,6 +59,9 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     runners.PathNotAllowed: Problem(
         "path_not_allowed", 422, "The path is not allowed", "Choose a directory below an allowed workspace root."
     ),
+    runners.EngineNotFound: Problem(
+        "engine_not_found", 422, "No node has a container engine", "Start Podman's or Docker's API service on a node."
+    ),
     runners.ProgramNotFound: Problem(
         "program_not_found", 422, "The program is not on the node", "Install it there, or choose another backend."
     ),
