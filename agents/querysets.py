@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Case, Count, F, IntegerField, Prefetch, Q, Value, When
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Prefetch, Q, Value, When
 from django.db.models.functions import Coalesce, Extract, Greatest
 
 from agents.states import AVAILABLE, JOB_ENDED, PRIORITY_RANK, AgentStatus, Decision, JobStatus
@@ -19,11 +19,8 @@ class AgentQuerySet(models.QuerySet["Agent"]):
 
     def available(self) -> "AgentQuerySet":
         """Return agents that may be given a job, the one that waits longest first."""
-        return (
-            self.filter(status__in=AVAILABLE)
-            .exclude(assignments__in=_open_assignments())
-            .order_by("status_changed_at", "pk")
-        )
+        at_work = Exists(_open_assignments().filter(agent=OuterRef("pk")))
+        return self.filter(~at_work, status__in=AVAILABLE).order_by("status_changed_at", "pk")
 
     def with_current(self) -> "AgentQuerySet":
         """Fetch each agent's open assignment, with job and runner, as `current` (a list of one or none)."""

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from agents.figures import AgentFigures
 from agents.models import Agent, AgentMove, Assignment, Thought
+from agents.services.suggest import Suggestion
 from runners.api.strict import StrictSerializer
 
 
@@ -94,6 +95,16 @@ class ThoughtSerializer(serializers.ModelSerializer[Thought]):
 
 class NewThoughtSerializer(StrictSerializer):
     text = serializers.CharField(max_length=10_000)
+
+
+class SuggestionSerializer(serializers.Serializer[Suggestion]):
+    """A job that an agent could take, and why."""
+
+    job_id = serializers.CharField(source="job.pk")
+    title = serializers.CharField(source="job.title")
+    priority = serializers.CharField(source="job.priority")
+    score = serializers.FloatField(help_text="3 for a label of its specialties, 1 for a word, 1 for each day of age.")
+    matches = serializers.ListField(child=serializers.CharField(), help_text="The words that matched.")
 
 
 class AgentMoveSerializer(serializers.ModelSerializer[AgentMove]):

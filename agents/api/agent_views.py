@@ -17,6 +17,7 @@ from agents.api.agent_serializers import (
     NewAgentSerializer,
     NewThoughtSerializer,
     SpawnSerializer,
+    SuggestionSerializer,
     ThoughtSerializer,
 )
 from agents.api.filters import AgentFilter
@@ -34,6 +35,7 @@ from agents.services import (
     revive_agent,
     spawn_agents,
 )
+from agents.services.suggest import suggest_jobs
 from runners.actors import actor_of
 from runners.api.permissions import ActPermissions
 
@@ -157,6 +159,14 @@ class AgentViewSet(viewsets.GenericViewSet[Agent]):
         form.is_valid(raise_exception=True)
         thought = add_thought(self.get_object().pk, actor=actor_of(request), **form.validated_data)
         return Response(ThoughtSerializer(thought).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(
+        summary="Suggest the next jobs for an agent, the best first", responses=SuggestionSerializer(many=True)
+    )
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def suggestions(self, request: Request, name: str) -> Response:
+        """By priority, then by what its role claims to be good at, then by age."""
+        return Response(SuggestionSerializer(suggest_jobs(self.get_object()), many=True).data)
 
     @extend_schema(summary="Show an agent's history, oldest first", responses=AgentMoveSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

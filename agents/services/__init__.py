@@ -2,6 +2,7 @@
 
 from agents.services.assign import assign_job, assign_person
 from agents.services.dependencies import add_dependencies, drop_dependencies
+from agents.services.dispatch import set_dispatch
 from agents.services.jobs import change_job, comment_on, create_job, delete_job, mark_deliverable, set_deliverables
 from agents.services.land import cancel_job, complete_job, fail_job, release_job, retry_job, set_job_status
 from agents.services.personalities import delete_personality, save_personality
@@ -52,6 +53,7 @@ __all__ = [
     "revive_agent",
     "save_personality",
     "set_deliverables",
+    "set_dispatch",
     "set_job_status",
     "spawn_agents",
     "start_clock",
