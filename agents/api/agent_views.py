@@ -166,7 +166,8 @@ class AgentViewSet(viewsets.GenericViewSet[Agent]):
     @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
     def suggestions(self, request: Request, name: str) -> Response:
         """By priority, then by what its role claims to be good at, then by age."""
-        return Response(SuggestionSerializer(suggest_jobs(self.get_object()), many=True).data)
+        suggestions: Any = suggest_jobs(self.get_object())
+        return Response(SuggestionSerializer(suggestions, many=True).data)
 
     @extend_schema(summary="Show an agent's history, oldest first", responses=AgentMoveSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

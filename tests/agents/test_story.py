@@ -56,7 +56,7 @@ def expect_order(jobs: list[Job]) -> None:
 def expect_sound(agents: list[Agent]) -> None:
     """No run is left, none was doubled, and every agent's hours are its runs'."""
     assert not Assignment.objects.open().exists()
-    assert not Runner.objects.open().exists()  # type: ignore[attr-defined]
+    assert not Runner.objects.open().exists()
     assert Assignment.objects.count() == Runner.objects.count() == TimeEntry.objects.count()
     assert not TimeEntry.objects.open().exists()
     assert not Todo.objects.exclude(status="completed").exists()
