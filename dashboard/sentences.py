@@ -32,6 +32,11 @@ def _worktree(data: Data) -> str:
     return f"has its worktree {data.get('state') or 'changed'}{changed}{note}"
 
 
+def _amount(data: Data, name: str) -> str:
+    """Return what the data call a decimal, in the budget's unit."""
+    return f"{data.get(name)} tokens" if data.get("unit") == "tokens" else f"${data.get(name)}"
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -46,6 +51,9 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.fenced": lambda data: (
         f"has attempt {data.get('fenced_generation')} fenced on {data.get('node') or 'a node'}, which is back"
     ),
+    "budget.warning": lambda data: f"is at {data.get('percent')} % of {_amount(data, 'limit')}",
+    "budget.spent": lambda data: f"is spent: {_amount(data, 'used')} of {_amount(data, 'limit')}",
+    "budget.raised": lambda data: f"was raised by {_amount(data, 'amount')}{_because(data)}",
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

@@ -5,8 +5,9 @@ class RunnersConfig(AppConfig):
     name = "runners"
 
     def ready(self) -> None:
+        from runners import budget_events, events
         from runners import checks as checks
-        from runners import events
         from runners import metrics as metrics
 
         events.register_types()
+        budget_events.register_types()

@@ -62,6 +62,12 @@ class QuotaExceeded(NoPlace):
     code = "quota_exceeded"
 
 
+class BudgetSpent(NoPlace):
+    """A budget that counts the runner is spent; `used`, `limit` and when it begins anew are given."""
+
+    code = "budget_spent"
+
+
 class NoNodeAvailable(NoPlace):
     """No online node has a free slot."""
 

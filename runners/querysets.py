@@ -1,15 +1,19 @@
 """Named reads of runners, projects and nodes."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Count, Q
+from django.db.models.functions import Coalesce
 
-from runners.states import OCCUPYING, TERMINAL, NodeStatus, ProjectStatus, RunnerStatus
+from runners.scopes import budgets_of
+from runners.states import OCCUPYING, TERMINAL, BudgetAction, NodeStatus, ProjectStatus, RunnerStatus
 
 if TYPE_CHECKING:
-    from runners.models import Node, Project, Runner  # noqa: F401 - named in the brackets below
+    from runners.models import Budget, Node, Project, Runner  # noqa: F401 - named in the brackets below
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -65,3 +69,24 @@ class RunnerQuerySet(models.QuerySet["Runner"]):
         """Return a count for every status, 0 included."""
         found = dict(self.order_by().values_list("status").annotate(n=Count("pk")))
         return {status: found.get(status, 0) for status in RunnerStatus.values}
+
+
+class BudgetQuerySet(models.QuerySet["Budget"]):
+    def active(self) -> "BudgetQuerySet":
+        return self.filter(active=True)
+
+    def holding(self) -> "BudgetQuerySet":
+        """Return those that stop work when they are spent."""
+        return self.exclude(action=BudgetAction.WARN)
+
+    def counting(self, *, project: str, agent: str, personality: str, runner_id: object = None) -> "BudgetQuerySet":
+        """Return those that count a runner's usage."""
+        return self.filter(budgets_of(project=project, agent=agent, personality=personality, runner_id=runner_id))
+
+    def with_raised(self, at: datetime) -> "BudgetQuerySet":
+        """Annotate by how much each is raised at that moment."""
+        return self.annotate(
+            raised=Coalesce(
+                models.Sum("raises__amount", filter=Q(raises__made_at__lte=at, raises__until__gt=at)), Decimal(0)
+            )
+        )

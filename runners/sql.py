@@ -1,9 +1,11 @@
 """The raw SQL of the app, each with a line saying why it is not the ORM."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -35,6 +37,58 @@ def hold_reckoning() -> None:
 def change_reckoning() -> None:
     """Wait until nobody holds prices and budgets, and be the only one until the transaction ends."""
     lock_for_transaction(RECKONING_LOCK, 0)
+
+
+# Adds where the ORM's bulk_create(update_conflicts) would replace. One statement for all budgets of a batch: the rows
+# are locked in their order, so two batches that touch the same budgets never wait for each other in a circle.
+_ADD_TO_PERIODS = """
+INSERT INTO runners_budgetperiod AS p
+    (budget_id, starts_at, ends_at, used_tokens, used_usd, unknown_tokens, alerted)
+SELECT budget_id, starts_at, ends_at, used_tokens, used_usd, unknown_tokens, 0
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::numeric[], %s::bigint[])
+     AS v(budget_id, starts_at, ends_at, used_tokens, used_usd, unknown_tokens)
+ORDER BY budget_id, starts_at
+ON CONFLICT (budget_id, starts_at) DO UPDATE
+SET used_tokens = p.used_tokens + EXCLUDED.used_tokens,
+    used_usd = p.used_usd + EXCLUDED.used_usd,
+    unknown_tokens = p.unknown_tokens + EXCLUDED.unknown_tokens
+RETURNING id, budget_id, starts_at, ends_at, used_tokens, used_usd, unknown_tokens, alerted
+"""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What is added to one period of a budget."""
+
+    budget_id: int
+    starts_at: datetime
+    ends_at: datetime
+    tokens: int
+    usd: Decimal
+    unknown_tokens: int
+
+
+def add_to_periods(additions: Sequence[Addition]) -> list[dict[str, Any]]:
+    """Add to the periods' totals, each period once; return them as they are now. Their rows are locked."""
+    if not additions:
+        return []
+    columns = [list(column) for column in zip(*(astuple(addition) for addition in additions), strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD_TO_PERIODS, columns)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+#: Space of the advisory locks of budgets. A launch holds those that count it, with others; whoever acts on a spent one
+#: waits until no launch does that has not seen it spent.
+BUDGET_LOCK = 7105
+
+
+def hold_budgets(ids: Iterable[int]) -> None:
+    """Have whoever acts on these budgets wait for this transaction; others may hold them too."""
+    with connection.cursor() as cursor:
+        for budget_id in sorted(ids):
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", [BUDGET_LOCK, budget_id])
 
 
 @dataclass(frozen=True)

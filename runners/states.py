@@ -110,3 +110,35 @@ class CostSource(TextChoices):
     REPORTED = "reported", "Reported by the program"
     PRICED = "priced", "Priced by us"
     UNKNOWN = "unknown", "Unknown"
+
+
+class BudgetScope(TextChoices):
+    """Whose usage a budget counts."""
+
+    GLOBAL = "global", "Everything"
+    PROJECT = "project", "Project"
+    AGENT = "agent", "Agent"
+    PERSONALITY = "personality", "Personality"
+    RUNNER = "runner", "Runner"
+
+
+class Period(TextChoices):
+    """After which stretch of a zone's calendar a budget begins anew. Weeks begin on Monday."""
+
+    HOURLY = "hourly", "Hourly"
+    DAILY = "daily", "Daily"
+    WEEKLY = "weekly", "Weekly"
+    MONTHLY = "monthly", "Monthly"
+
+
+class BudgetUnit(TextChoices):
+    TOKENS = "tokens", "Tokens"
+    USD = "usd", "US dollars"
+
+
+class BudgetAction(TextChoices):
+    """What happens to the scope's runners when a budget is spent. Other than with warn, launches are refused too."""
+
+    WARN = "warn", "Warn"
+    PAUSE = "pause", "Pause"
+    STOP = "stop", "Stop"

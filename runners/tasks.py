@@ -8,7 +8,7 @@ from celery import shared_task
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone
-from runners.services import prices, queue, worktrees
+from runners.services import enforcement, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
 
@@ -61,6 +61,18 @@ def finish_worktree(runner_id: str) -> None:
 def start_waiting() -> None:
     """Give free places to those that wait: ended runners whose restart is due, and the queue."""
     queue.start_waiting()
+
+
+@shared_task
+def enforce_budget(budget_id: int) -> None:
+    """Have a spent budget pause or stop its runners."""
+    enforcement.enforce_budget(budget_id)
+
+
+@shared_task
+def watch_budgets() -> None:
+    """Make good what a message or a moment missed: periods that begin, raises that end."""
+    enforcement.watch_budgets()
 
 
 @shared_task

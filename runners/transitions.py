@@ -108,6 +108,8 @@ def _write(runner: Runner, to: RunnerStatus, *, reason: str, **changes: Any) -> 
     changes |= {"status": to, "status_changed_at": now, "reason": reason[:200]}
     changes.setdefault("ended_at", now if to in TERMINAL else None)
     changes.setdefault("restart_at", None)
+    if to not in {RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}:
+        changes |= {"held_at": None, "held_reason": ""}
     for name, value in changes.items():
         setattr(runner, name, value)
     runner.save(update_fields=list(changes))

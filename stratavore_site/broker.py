@@ -58,6 +58,8 @@ beat_schedule = {
     "verify-audit": {"task": "outbox.tasks.verify_audit", "schedule": 600.0, "options": {"expires": 600}},
     # Some 25,000 acts a second: the log of a year at an act a second takes 20 minutes.
     "verify-whole-audit": {"task": "outbox.tasks.verify_audit", "args": [True], "schedule": 86_400.0},
+    # A spent budget acts at once; this is for periods that begin, raises that end, and for lost messages.
+    "watch-budgets": {"task": "runners.tasks.watch_budgets", "schedule": 1.0, "options": {"expires": 5}},
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     # Work is given out by events; this is for what none tells, such as working hours that begin.
     "look-after-agents": {"task": "agents.tasks.look_after", "schedule": 30.0, "options": {"expires": 30}},

@@ -80,6 +80,12 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "The project's quota is full",
         "Stop a runner, or raise the quota; `used` and `limit` are given.",
     ),
+    runners.BudgetSpent: Problem(
+        "budget_spent",
+        409,
+        "A budget is spent",
+        "Wait until `period_end`, or have the budget raised; `used` and `limit` are given.",
+    ),
     runners.NoNodeAvailable: Problem(
         "no_node_available", 409, "No node has a free slot", "Try again later, or start a node agent."
     ),

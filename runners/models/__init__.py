@@ -1,3 +1,4 @@
+from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
 from runners.models.node import Node
 from runners.models.price import ModelPrice
 from runners.models.project import Project, ResourceQuota
@@ -8,6 +9,9 @@ from runners.models.worktree import Changes, Worktree
 
 __all__ = [
     "Attempt",
+    "Budget",
+    "BudgetPeriod",
+    "BudgetRaise",
     "Changes",
     "Message",
     "ModelPrice",

@@ -69,6 +69,10 @@ class Runner(models.Model):
     exit_code = models.SmallIntegerField(null=True, blank=True)
     exit_signal = models.SmallIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=200, blank=True, help_text="Why it ended, or why it is where it is.")
+    held_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a budget had it paused; it goes on by itself."
+    )
+    held_reason = models.CharField(max_length=200, blank=True)
     restart_at = models.DateTimeField(null=True, blank=True, help_text="When it is started again; ended runners only.")
 
     # A process is known by boot, pid and start time together; a pid alone is never trusted.

@@ -11,12 +11,21 @@ from django.db import transaction
 from runners.backends import get_backend
 from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Observation, Runner, Session
+from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import add_messages
+<<<<<<< HEAD
 from runners.services.late import ingest_late
 from runners.services.ledger import enter_usage
+=======
+from runners.services.ledger import Charge, enter_usage
+>>>>>>> b67b3a6 (Budgets: counted in the ledger's transaction, told of at 75, 90 and 100 %, refused, paused, stopped, raised and begun anew)
 from runners.services.lifecycle import apply_record
+from runners.states import RunnerStatus
 
 log = structlog.get_logger(__name__)
+
+#: Records after which a runner runs.
+RUNS_NOW = frozenset({"started", "resumed"})
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,23 @@ def ingest(batch: Batch) -> int:
         .select_related("project", "node", "session")
         .get(pk=batch.runner_id)
     )
-    _take_in(runner, batch, observation.parser_state)
+    charges = _take_in(runner, batch, observation.parser_state)
     observation.telemetry_offset = batch.end_offset
     observation.save(update_fields=["telemetry_offset", "parser_state"])
+    if runner.status == RunnerStatus.RUNNING and any(record.get("kind") in RUNS_NOW for record in batch.records):
+        hold_if_spent(runner)
+    # Last: the rows of budgets are shared by many runners, and are locked from here on.
+    charge(charges)
     return batch.end_offset
 
 
-def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> None:
+def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> list[Charge]:
     backend = get_backend(runner.backend)
     facts = [fact for record in batch.records for fact in backend.read(record, state)]
+    charges: list[Charge] = []
     if runner.session is not None and facts:
         add_messages(runner.session, runner, [fact for fact in facts if isinstance(fact, MessageFact)])
-        enter_usage(runner.session, runner, [fact for fact in facts if isinstance(fact, UsageFact)])
+        charges = enter_usage(runner.session, runner, [fact for fact in facts if isinstance(fact, UsageFact)])
         for fact in facts:
             if isinstance(fact, SessionFact):
                 _name_session(runner.session, fact)
@@ -71,6 +85,7 @@ def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> None:
             state["failure"] = fact.reason
     for record in batch.records:
         apply_record(runner, record, state)
+    return charges
 
 
 def _name_session(session: Session, fact: SessionFact) -> None:

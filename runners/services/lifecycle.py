@@ -24,7 +24,7 @@ def apply_record(runner: Runner, record: Mapping[str, Any], parser_state: Mappin
         case "started":
             _started(runner, record)
         case "paused":
-            _move_if_legal(runner, RunnerStatus.PAUSED)
+            _move_if_legal(runner, RunnerStatus.PAUSED, reason=runner.held_reason)
         case "resumed":
             _move_if_legal(runner, RunnerStatus.RUNNING, allowed=frozenset({RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}))
         case "exit":

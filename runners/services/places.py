@@ -6,6 +6,7 @@ from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import EngineNotFound, NoNodeAvailable, ProgramNotFound, QuotaExceeded
 from runners.models import Node, Project, ResourceQuota, Runner
+from runners.services.allowance import check_budgets
 from runners.services.containers import CONTAINER
 from runners.sql import lock_for_transaction
 
@@ -16,6 +17,7 @@ NODE_LOCK = 7102
 
 def take_place(project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
     """Take a place for one more runner of the project, and return its node. Raises NoPlace, ProgramNotFound."""
+    check_budgets(project, wanted)
     take_quota(project)
     return take_slot(wanted, prefer=prefer)
 

@@ -10,15 +10,24 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from runners.backends import get_backend
-from runners.exceptions import LaunchRefused, MoveRefused, NoNodeAvailable, NoPlace, ProgramNotFound, QuotaExceeded
+from runners.exceptions import (
+    BudgetSpent,
+    LaunchRefused,
+    MoveRefused,
+    NoNodeAvailable,
+    NoPlace,
+    ProgramNotFound,
+    QuotaExceeded,
+)
 from runners.models import Runner
 from runners.querysets import RunnerQuerySet
 from runners.services.containers import CONTAINER
+from runners.scopes import in_scope
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
 from runners.services.restart import restart_runner
 from runners.sql import lock_for_transaction
-from runners.states import OCCUPYING, RunnerStatus
+from runners.states import OCCUPYING, BudgetScope, RunnerStatus
 from runners.transitions import move
 
 log = structlog.get_logger(__name__)
@@ -67,12 +76,16 @@ class Passed:
     projects: set[int] = field(default_factory=set)
     #: Backend, runtime and labels: those who need the same would be refused the same.
     needs: list[tuple[str, str, list[str]]] = field(default_factory=list)
+    #: Scope and key of budgets that are spent.
+    scopes: list[tuple[str, str]] = field(default_factory=list)
 
     def waiting(self) -> RunnerQuerySet:
         """Return the queued runners that are left."""
         runners = Runner.objects.filter(status=RunnerStatus.QUEUED).exclude(project__in=self.projects)
         for backend, runtime, labels in self.needs:
             runners = runners.exclude(backend=backend, runtime=runtime, labels=labels)
+        for scope, key in self.scopes:
+            runners = runners.exclude(in_scope(scope, key))
         return runners
 
 
@@ -86,6 +99,11 @@ def _start_next(passed: Passed) -> int | None:
     try:
         node = take_place(runner.project, runner)
         check_program(get_backend(runner.backend), runner, node)
+    except BudgetSpent as refusal:
+        if refusal.facts["scope"] == BudgetScope.GLOBAL:
+            return None
+        passed.scopes.append((refusal.facts["scope"], refusal.facts["scope_key"]))
+        return 0
     except QuotaExceeded:
         passed.projects.add(runner.project_id)
         return 0

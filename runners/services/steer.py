@@ -8,6 +8,7 @@ from outbox.services import enqueue
 from runners import acts
 from runners.exceptions import MoveRefused
 from runners.models import Runner
+from runners.services.allowance import check_budgets
 from runners.states import TERMINAL, RunnerStatus
 from runners.transitions import move
 
@@ -18,7 +19,7 @@ MAX_GRACE_SECONDS = 3600
 
 
 @transaction.atomic
-def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None) -> Runner:
+def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None, reason: str = "") -> Runner:
     """Ask a runner to end: SIGINT, later SIGTERM, and SIGKILL to its whole group after the grace period.
 
     Idempotent: a runner that has ended is returned as it is, one that is stopping is asked again: a shorter grace
@@ -43,7 +44,11 @@ def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None
         return move(runner_id, RunnerStatus.TERMINATED, generation=runner.generation, actor=actor, reason="cancelled")
     if runner.status != RunnerStatus.STOPPING:
         runner = move(
-            runner_id, RunnerStatus.STOPPING, generation=runner.generation, actor=actor, reason=f"stopped by {actor}"
+            runner_id,
+            RunnerStatus.STOPPING,
+            generation=runner.generation,
+            actor=actor,
+            reason=reason or f"stopped by {actor}",
         )
     send_stop(runner, grace_seconds=grace)
     return runner
@@ -70,7 +75,13 @@ def pause_runner(runner_id: UUID, *, actor: str) -> Runner:
 
 @transaction.atomic
 def resume_runner(runner_id: UUID, *, actor: str) -> Runner:
-    """Ask the node to let a paused runner go on. Idempotent on a running one; raises MoveRefused otherwise."""
+    """Ask the node to let a paused runner go on. Idempotent on a running one; raises MoveRefused otherwise.
+
+    Raises BudgetSpent while a budget holds it.
+    """
+    runner = _locked(runner_id)
+    if runner.status == RunnerStatus.PAUSED:
+        check_budgets(runner.project, runner)
     return _ask(runner_id, "resume", actor=actor, start=RunnerStatus.PAUSED, already=RunnerStatus.RUNNING)
 
 
@@ -83,6 +94,16 @@ def _ask(runner_id: UUID, verb: str, *, actor: str, start: RunnerStatus, already
     acts.on_runner(verb, runner, actor=actor, before={"status": start}, after={"status": already})
     _send(TASKS[verb], runner)
     return runner
+
+
+def send_pause(runner: Runner) -> None:
+    """Send the pause task of this attempt to its node."""
+    _send(TASKS["pause"], runner)
+
+
+def send_resume(runner: Runner) -> None:
+    """Send the resume task of this attempt to its node."""
+    _send(TASKS["resume"], runner)
 
 
 def _send(task: str, runner: Runner, *args: int) -> None:

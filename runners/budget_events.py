@@ -1,0 +1,64 @@
+"""The events that budgets publish. The only place that spells them."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from outbox.registry import register
+from outbox.services import publish
+
+if TYPE_CHECKING:
+    from runners.services.standing import Standing
+
+WARNING = "budget.warning"
+SPENT = "budget.spent"
+RAISED = "budget.raised"
+
+_DATA = {
+    "budget_id": "integer",
+    "name": "string",
+    "scope": "string",
+    "scope_key": "string",
+    "unit": "string",
+    "action": "string",
+    "used": "decimal",
+    "limit": "decimal",
+    "unknown_tokens": "integer",
+    "period_start": "time",
+    "period_end": "time",
+}
+
+
+def register_types() -> None:
+    """Tell the outbox which events there are; called once, when the app is ready."""
+    register(WARNING, description="A budget reached 75 or 90 % of its limit.", data={**_DATA, "percent": "integer"})
+    register(SPENT, description="A budget is spent: its action applies.", data=_DATA)
+    register(
+        RAISED,
+        description="An operator raised a budget for a while.",
+        data={**_DATA, "amount": "decimal", "until": "time", "reason": "string", "actor": "string"},
+    )
+
+
+def budget_reached(standing: "Standing", threshold: int) -> None:
+    """Publish that a budget reached a threshold of its limit."""
+    if threshold < 100:
+        _publish(WARNING, standing, percent=threshold)
+    else:
+        _publish(SPENT, standing)
+
+
+def budget_raised(standing: "Standing", *, amount: Decimal, until: datetime, reason: str, actor: str) -> None:
+    """Publish that a budget was raised; `standing` is after it."""
+    _publish(RAISED, standing, amount=str(amount), until=until.isoformat(), reason=reason, actor=actor)
+
+
+def _publish(name: str, standing: "Standing", **more: object) -> None:
+    budget = standing.budget
+    publish(
+        name,
+        aggregate=budget.aggregate,
+        subject=str(budget.pk),
+        routing_key=f"{name}.{budget.scope}",
+        data={**standing.facts, **more},
+    )
