@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from runners import acts
 from runners.exceptions import MoveRefused
 from runners.models import Budget, BudgetPeriod, Runner
 from runners.querysets import RunnerQuerySet
@@ -108,6 +109,9 @@ def _hold(runner_id: UUID, reason: str) -> int:
     if runner.status != RunnerStatus.RUNNING:
         return 0
     Runner.objects.filter(pk=runner_id).update(held_at=timezone.now(), held_reason=reason)
+    acts.on_runner(
+        "pause", runner, actor=ACTOR, before={"status": S.RUNNING}, after={"status": S.PAUSED}, reason=reason
+    )
     send_pause(runner)
     return 1
 
@@ -130,6 +134,9 @@ def _release(runner_id: UUID) -> int:
         Runner.objects.filter(pk=runner_id).update(held_at=None, held_reason="")
         return 0
     Runner.objects.filter(pk=runner_id).update(held_at=timezone.now(), held_reason=GOES_ON)
+    acts.on_runner(
+        "resume", runner, actor=ACTOR, before={"status": S.PAUSED}, after={"status": S.RUNNING}, reason=GOES_ON
+    )
     send_resume(runner)
     return 1
 

@@ -13,12 +13,8 @@ from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFa
 from runners.models import Observation, Runner, Session
 from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import add_messages
-<<<<<<< HEAD
 from runners.services.late import ingest_late
-from runners.services.ledger import enter_usage
-=======
 from runners.services.ledger import Charge, enter_usage
->>>>>>> b67b3a6 (Budgets: counted in the ledger's transaction, told of at 75, 90 and 100 %, refused, paused, stopped, raised and begun anew)
 from runners.services.lifecycle import apply_record
 from runners.states import RunnerStatus
 

@@ -9,7 +9,8 @@ from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import UsageFact
 from runners.models import Attempt, Runner
-from runners.services.ledger import enter_usage
+from runners.services.charging import charge
+from runners.services.ledger import Charge, enter_usage
 
 if TYPE_CHECKING:
     from runners.services.ingest import Batch
@@ -37,23 +38,23 @@ def ingest_late(batch: "Batch") -> int:
     if not attempt.refused_records:
         # The first time: what comes after it of the same attempt is the same refusal.
         acts.stale(runner, batch.generation, what="telemetry")
-    _count_usage(runner, attempt, batch)
+    charges = _enter_usage(runner, attempt, batch)
     for record in batch.records:
         if record.get("kind") == "exit":
             attempt.exit_code, attempt.exit_signal = record.get("code"), record.get("signal")
     attempt.telemetry_offset = batch.end_offset
     attempt.refused_records += len(batch.records)
     attempt.save()
+    charge(charges)
     log.warning(
         "late_telemetry", runner_id=str(batch.runner_id), generation=batch.generation, records=len(batch.records)
     )
     return batch.end_offset
 
 
-def _count_usage(runner: Runner, attempt: Attempt, batch: "Batch") -> None:
+def _enter_usage(runner: Runner, attempt: Attempt, batch: "Batch") -> list[Charge]:
     backend = get_backend(runner.backend)
     facts = [fact for record in batch.records for fact in backend.read(record, attempt.parser_state)]
     # A late total knows nothing of what its successor used, so it cannot settle the cost of the session.
     used = [replace(fact, settles=False) for fact in facts if isinstance(fact, UsageFact)]
-    if attempt.session is not None:
-        enter_usage(attempt.session, runner, used)
+    return enter_usage(attempt.session, runner, used) if attempt.session is not None else []

@@ -39,6 +39,7 @@ def stop_runner(runner_id: UUID, *, actor: str, grace_seconds: int | None = None
         actor=actor,
         before={"status": runner.status},
         after={"status": _asked_to_stop(runner), "grace_seconds": grace},
+        reason=reason,
     )
     if runner.status == RunnerStatus.QUEUED:
         return move(runner_id, RunnerStatus.TERMINATED, generation=runner.generation, actor=actor, reason="cancelled")

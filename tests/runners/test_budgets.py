@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from outbox.models import AuditEntry, Entry
 from runners.backends.base import LaunchRequest
 from runners.exceptions import BudgetSpent, InvalidRequest
-from runners.models import Budget, BudgetPeriod, ModelPrice, Runner, UsageEntry
+from runners.models import Attempt, Budget, BudgetPeriod, ModelPrice, Runner, UsageEntry
 from runners.models.usage import UNPRICED
 from runners.scopes import in_scope
 from runners.services import launch_runner, restart_runner, resume_runner
 from runners.services.budgets import change_budget, create_budget, delete_budget, raise_budget
 from runners.services.enforcement import GOES_ON, enforce_budget, watch_budgets
+from runners.services.ingest import Batch, ingest
 from runners.services.prices import reprice_unknown
 from runners.services.queue import start_queued
 from runners.services.standing import standing_of
@@ -435,6 +436,16 @@ def test_a_cost_not_known_is_no_zero_in_a_budget_of_dollars() -> None:
     standing = standing_of(budget)
     assert (standing.used, standing.unknown_tokens, standing.is_spent) == (8, 0, True)
     assert events()[-1] == ("budget.spent", None)
+
+
+@db
+def test_what_a_fenced_attempt_used_meanwhile_counts_when_its_node_is_back() -> None:
+    budget = make_budget()
+    runner = starting(generation=2)
+    Attempt.objects.create(runner=runner, generation=1, session=runner.session, status=S.FAILED)
+    for _ in range(2):
+        ingest(Batch(runner.pk, 1, 0, 10, [report(tokens=7, key="late", at=now())]))
+    assert standing_of(budget).used == 7
 
 
 def totals(budget: Budget) -> list[tuple[object, ...]]:
