@@ -21,8 +21,8 @@ from runners.exceptions import (
 )
 from runners.models import Runner
 from runners.querysets import RunnerQuerySet
-from runners.services.containers import CONTAINER
 from runners.scopes import in_scope
+from runners.services.containers import CONTAINER
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
 from runners.services.restart import restart_runner
