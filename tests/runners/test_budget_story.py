@@ -78,4 +78,4 @@ def test_a_run_that_is_killed_keeps_what_was_seen_and_its_cost_stays_unknown(sta
     session = Session.objects.get(runners=runner)
     assert (session.output_tokens, session.cost_usd, session.cost_source) == (80, None, "unknown")
     standing = standing_of(budget)
-    assert (standing.used_tokens, standing.used, standing.unknown_tokens) == (80, 0, 80)
+    assert (standing.used_tokens, standing.used, standing.unknown_tokens) == (80, Decimal(0), 80)

@@ -329,7 +329,7 @@ def test_a_raise_holds_until_its_time_is_told_audited_and_warns_anew() -> None:
         until = start + timedelta(hours=2)
         raise_budget(budget, Decimal(100), reason="release day", actor="user:ada", until=until)
         standing = standing_of(budget)
-        assert (standing.limit, standing.is_spent, standing.alerted) == (200, False, 0)
+        assert (standing.limit, standing.is_spent, standing.alerted) == (Decimal(200), False, 0)
         use(runner, 80)
     assert events()[3:] == [("budget.raised", None), ("budget.warning", 75), ("budget.warning", 90)]
     act = AuditEntry.objects.get(action="budget.raise")
@@ -429,12 +429,12 @@ def test_a_cost_not_known_is_no_zero_in_a_budget_of_dollars() -> None:
     use(runner, 1, cost="1")
     use(runner, 7, model="m")
     standing = standing_of(budget)
-    assert (standing.used, standing.unknown_tokens, standing.is_whole) == (1, 7, False)
+    assert (standing.used, standing.unknown_tokens, standing.is_whole) == (Decimal(1), 7, False)
     assert standing.figures == "at least $1.00 of $5.00"
     make_price()
     reprice_unknown()
     standing = standing_of(budget)
-    assert (standing.used, standing.unknown_tokens, standing.is_spent) == (8, 0, True)
+    assert (standing.used, standing.unknown_tokens, standing.is_spent) == (Decimal(8), 0, True)
     assert events()[-1] == ("budget.spent", None)
 
 
