@@ -97,6 +97,8 @@ class Changes:
                 "observed": [row for row in self.observed if row["id"] == key],
                 "events": [row for row in self.events if row["runner"] == key],
             }
+        if kind == "operation":
+            return {"events": [row for row in self.events if row["operation"] == key]}
         return {"sessions": [row for row in self.sessions if row["id"] == key]}
 
 

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Q
 from django.http import QueryDict
 
-from runners.states import TERMINAL, RunnerStatus
+from runners.services.runner_verbs import narrow
+from runners.states import RunnerStatus
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,17 @@ class RunnerFilter:
 
     def apply(self, runners: Any) -> Any:
         """Return the runners that match."""
-        if self.status == "active":
-            runners = runners.exclude(status__in=TERMINAL)
-        elif self.status:
-            runners = runners.filter(status=self.status)
-        exact = {"project__name": self.project, "backend": self.backend, "node__name": self.node}
-        runners = runners.filter(**{name: value for name, value in exact.items() if value})
-        return runners.filter(self._text()) if self.q else runners
+        return narrow(runners, self.as_filter())
 
-    def _text(self) -> Q:
-        """Match name, prompt, model and reason; and the id, when the text is one."""
-        found = Q()
-        for name in ("name", "prompt", "model", "reason"):
-            found |= Q(**{f"{name}__icontains": self.q})
-        try:
-            return found | Q(pk=UUID(self.q))
-        except ValueError:
-            return found
+    def as_filter(self) -> dict[str, Any]:
+        """Return the filter as the services know it."""
+        same = {"project": self.project, "backend": self.backend, "node": self.node, "search": self.q}
+        found: dict[str, Any] = {name: value for name, value in same.items() if value}
+        if self.status == "active":
+            found["open"] = True
+        elif self.status:
+            found["status"] = [self.status]
+        return found
 
     def as_data(self) -> dict[str, str]:
         """Return what the browser compares new rows with; text it cannot compare, so then it adds none."""

@@ -66,7 +66,9 @@ async def _serve(subscriber: Subscriber, message: dict[str, Any]) -> None:
         case "subscribe":
             topics = _topics(message.get("topics"))
             if topics is None:
-                subscriber.put(refusal("Topics are counts, fleet, runner:<uuid> and session:<uuid>, at most 64."))
+                subscriber.put(
+                    refusal("Topics are counts, fleet, and runner:, session:, operation:<uuid>; at most 64.")
+                )
             else:
                 await get_hub().subscribe(subscriber, topics, _position(message), _since(message.get("at")))
         case "ack":
@@ -86,7 +88,7 @@ def _topics(names: Any) -> set[str] | None:
 
 def _is_topic(name: str) -> bool:
     kind, _, key = name.partition(":")
-    if kind not in {"runner", "session"}:
+    if kind not in {"runner", "session", "operation"}:
         return name in {COUNTS, FLEET}
     try:
         return str(UUID(key)) == key

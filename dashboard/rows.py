@@ -4,7 +4,7 @@ The same values fill the first render on the server and the live updates in the 
 names them, and the browser puts a new value where the template named it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -170,6 +170,14 @@ def load_node_rows() -> list[Row]:
     return [node_row(node) for node in Node.objects.with_occupied().order_by("name")]
 
 
+def _subject_page(data: Mapping[str, Any]) -> str:
+    """Return the address of what an event is about."""
+    for name in ("runner", "operation"):
+        if data.get(f"{name}_id"):
+            return reverse(f"dashboard:{name}", args=[data[f"{name}_id"]])
+    return reverse("dashboard:events")
+
+
 def event_row(entry: Entry) -> Row:
     """Return an event as a line of the feed."""
     data = entry.data
@@ -179,11 +187,12 @@ def event_row(entry: Entry) -> Row:
         "sequence": entry.sequence,
         "type": entry.type,
         "status": data.get("status") or "event",
-        "who": data.get("name") or data.get("project") or entry.subject,
+        "who": data.get("name") or data.get("project") or data.get("verb") or entry.subject,
         "text": sentence(entry.type, data),
         "project": data.get("project") or "",
         "actor": data.get("actor") or "",
         "runner": runner_id,
-        "url": reverse("dashboard:runner", args=[runner_id]) if runner_id else reverse("dashboard:events"),
+        "operation": data.get("operation_id"),
+        "url": _subject_page(data),
         "at": figures.instant(entry.created_at),
     }

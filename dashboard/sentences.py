@@ -37,6 +37,10 @@ def _amount(data: Data, name: str) -> str:
     return f"{data.get(name)} tokens" if data.get("unit") == "tokens" else f"${data.get(name)}"
 
 
+def _handled(data: Data) -> int:
+    return sum(int(data.get(name) or 0) for name in ("done", "failed", "skipped"))
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -54,6 +58,9 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "budget.warning": lambda data: f"is at {data.get('percent')} % of {_amount(data, 'limit')}",
     "budget.spent": lambda data: f"is spent: {_amount(data, 'used')} of {_amount(data, 'limit')}",
     "budget.raised": lambda data: f"was raised by {_amount(data, 'amount')}{_because(data)}",
+    "operation.started": lambda data: f"began on {data.get('total')}",
+    "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
+    "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

@@ -3,7 +3,19 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from dashboard.views import audit, events, launch, nodes, overview, projects, runners, sessions, signin, webhooks
+from dashboard.views import (
+    audit,
+    events,
+    launch,
+    nodes,
+    operations,
+    overview,
+    projects,
+    runners,
+    sessions,
+    signin,
+    webhooks,
+)
 
 app_name = "dashboard"
 
@@ -26,6 +38,10 @@ urlpatterns = [
     path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
     path("nodes/", nodes.nodes, name="nodes"),
     path("audit/", audit.audit, name="audit"),
+    path("operations/", operations.operations, name="operations"),
+    path("operations/new/", operations.new_operation, name="new_operation"),
+    path("operations/<uuid:operation_id>/", operations.operation, name="operation"),
+    path("operations/<uuid:operation_id>/cancel/", operations.cancel, name="cancel_operation"),
     path("events/", events.events, name="events"),
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("new-webhook/", webhooks.new_webhook, name="new_webhook"),

@@ -8,6 +8,8 @@ class RunnersConfig(AppConfig):
         from runners import budget_events, events
         from runners import checks as checks
         from runners import metrics as metrics
+        from runners.services import operations, runner_verbs
 
         events.register_types()
         budget_events.register_types()
+        operations.register(*runner_verbs.VERBS)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from outbox.registry import register
 from outbox.services import publish
-from runners.models import Runner, Session, Worktree
+from runners.models import Operation, Runner, Session, Worktree
 from runners.states import RunnerStatus as S
 
 if TYPE_CHECKING:
@@ -58,6 +58,16 @@ _FENCED_DATA = {
     "generation": "integer",
     "fenced_generation": "integer",
 }
+_OPERATION_DATA = {
+    "operation_id": "uuid",
+    "verb": "string",
+    "status": "string",
+    "total": "integer",
+    "done": "integer",
+    "failed": "integer",
+    "skipped": "integer",
+    "actor": "string",
+}
 _SESSION_DATA = {"session_id": "uuid", "runner_id": "uuid", "project": "string", "backend": "string"}
 
 _DESCRIPTIONS = {
@@ -87,6 +97,9 @@ def register_types() -> None:
         description="A node that was lost is back with an older attempt of the runner, which is being stopped.",
         data=_FENCED_DATA,
     )
+    register("operation.started", description="An operation over many items began.", data=_OPERATION_DATA)
+    register("operation.progress", description="How far an operation is; at most twice a second.", data=_OPERATION_DATA)
+    register("operation.finished", description="An operation is done or was cancelled.", data=_OPERATION_DATA)
     register("session.created", description="A conversation began.", data=_SESSION_DATA)
     register("session.resumed", description="A runner goes on with an earlier conversation.", data=_SESSION_DATA)
 
@@ -169,5 +182,26 @@ def worktree_changed(runner: Runner, worktree: Worktree, found: "Found | None") 
         aggregate=runner.aggregate,
         subject=str(runner.pk),
         routing_key=f"worktree.changed.{runner.project.name}",
+        data=data,
+    )
+
+
+def operation_moved(name: str, operation: Operation) -> None:
+    """Publish how far an operation is."""
+    data = {
+        "operation_id": str(operation.pk),
+        "verb": operation.verb,
+        "status": operation.status,
+        "total": operation.total,
+        "done": operation.done,
+        "failed": operation.failed,
+        "skipped": operation.skipped,
+        "actor": operation.actor,
+    }
+    publish(
+        name,
+        aggregate=operation.aggregate,
+        subject=str(operation.pk),
+        routing_key=f"{name}.{operation.verb}",
         data=data,
     )

@@ -102,3 +102,9 @@ class WorktreeRefused(RunnerError):
     """There is no worktree to do that with, or its runner has not ended."""
 
     code = "worktree_refused"
+
+
+class OperationRefused(RunnerError):
+    """The operation cannot begin, or cannot be cancelled any more."""
+
+    code = "operation_refused"

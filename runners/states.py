@@ -89,6 +89,23 @@ class WorktreeState(TextChoices):
     REMOVED = "removed", "Removed"
 
 
+class OperationStatus(TextChoices):
+    PENDING = "pending", "Pending"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class ItemResult(TextChoices):
+    """What came of one item of an operation."""
+
+    PENDING = "pending", "To do"
+    DONE = "done", "Done"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Refused"
+    CANCELLED = "cancelled", "Cancelled"
+
+
 class ConversationMode(TextChoices):
     NEW = "new", "New"
     CONTINUE = "continue", "Continue"

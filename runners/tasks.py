@@ -8,7 +8,7 @@ from celery import shared_task
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone
-from runners.services import enforcement, prices, queue, worktrees
+from runners.services import enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
 
@@ -55,6 +55,12 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
 def finish_worktree(runner_id: str) -> None:
     """Keep the diff of an ended runner's worktree; keep, merge or remove the worktree."""
     worktrees.finish_worktree(UUID(runner_id))
+
+
+@shared_task
+def run_operation(operation_id: str) -> None:
+    """Do what is still to be done of an operation."""
+    operations.run_operation(UUID(operation_id))
 
 
 @shared_task

@@ -11,6 +11,7 @@ RECORDS = {
         ("Runners", "terminal", "runners.runner"),
         ("Projects", "folder_code", "runners.project"),
         ("Nodes", "dns", "runners.node"),
+        ("Operations", "checklist", "runners.operation"),
     ],
     "Conversations": [
         ("Sessions", "forum", "runners.session"),

@@ -71,6 +71,9 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "The workspace cannot be given a worktree",
         "Make it a git repository with a commit, or launch with isolation none.",
     ),
+    runners.OperationRefused: Problem(
+        "operation_refused", 409, "The operation cannot be begun or cancelled", "See `detail`; look at a preview again."
+    ),
     runners.WorktreeRefused: Problem(
         "worktree_refused", 409, "The runner's worktree does not allow that", "Look at its `changes/` and decide again."
     ),

@@ -176,6 +176,8 @@ SPECTACULAR_SETTINGS = {
         "RunnerStatus": "runners.states.RunnerStatus",
         "NodeStatus": "runners.states.NodeStatus",
         "ProjectStatus": "runners.states.ProjectStatus",
+        "OperationStatus": "runners.states.OperationStatus",
+        "ItemResult": "runners.states.ItemResult",
         "WorktreeEnd": "runners.states.WorktreeEnd",
         "CostSource": "runners.states.CostSource",
         "AgentStatus": "agents.states.AgentStatus",

@@ -23,6 +23,7 @@ from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.operations import all_verbs
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
 from runners.states import OCCUPYING, TERMINAL, Isolation, RunnerStatus, WorktreeEnd
@@ -49,6 +50,8 @@ def runners(request: HttpRequest) -> HttpResponse:
     context = {
         "wanted": wanted,
         "wanted_json": json.dumps(wanted.as_data()),
+        "filter_json": json.dumps(wanted.as_filter()),
+        "batch_verbs": [verb for verb in all_verbs("runner") if request.user.has_perm(verb.permission)],
         "page": page,
         "rows": runner_rows(page.object_list),
         "pills": _pills(counts),

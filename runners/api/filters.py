@@ -3,8 +3,8 @@
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 
-from runners.models import Project, Runner, Session, UsageEntry
-from runners.states import TERMINAL, CostSource, ProjectStatus, Role, RunnerStatus
+from runners.models import Operation, Project, Runner, Session, UsageEntry
+from runners.states import TERMINAL, CostSource, ItemResult, OperationStatus, ProjectStatus, Role, RunnerStatus
 
 
 class UUIDInFilter(filters.BaseInFilter, filters.UUIDFilter):  # type: ignore[misc]  # django-filter has no types
@@ -85,4 +85,20 @@ class UsageFilter(filters.FilterSet):  # type: ignore[misc]
 
     class Meta:
         model = UsageEntry
+        fields: list[str] = []
+
+
+class OperationFilter(filters.FilterSet):  # type: ignore[misc]
+    status = filters.MultipleChoiceFilter(choices=OperationStatus.choices, label="Repeat it for several.")
+    verb = filters.CharFilter(field_name="verb")
+
+    class Meta:
+        model = Operation
+        fields: list[str] = []
+
+
+class OperationItemFilter(filters.FilterSet):  # type: ignore[misc]
+    result = filters.MultipleChoiceFilter(choices=ItemResult.choices, label="Repeat it for several.")
+
+    class Meta:
         fields: list[str] = []

@@ -2,6 +2,7 @@
 
 from rest_framework.routers import SimpleRouter
 
+from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
 from runners.api.runner_views import RunnerViewSet
 from runners.api.session_views import SessionViewSet
@@ -12,6 +13,7 @@ router = SimpleRouter(use_regex_path=False)
 router.register("projects", ProjectViewSet, basename="project")
 router.register("runners", RunnerViewSet, basename="runner")
 router.register("sessions", SessionViewSet, basename="session")
+router.register("operations", OperationViewSet, basename="operation")
 router.register("nodes", NodeViewSet, basename="node")
 router.register("prices", PriceViewSet, basename="price")
 router.register("usage", UsageViewSet, basename="usage")

@@ -1,5 +1,6 @@
 from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
 from runners.models.node import Node
+from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
 from runners.models.project import Project, ResourceQuota
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
@@ -17,6 +18,8 @@ __all__ = [
     "ModelPrice",
     "Node",
     "Observation",
+    "Operation",
+    "OperationItem",
     "Project",
     "ResourceQuota",
     "Runner",

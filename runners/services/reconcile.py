@@ -15,13 +15,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.exceptions import MoveRefused
-from runners.models import Node, Runner, Worktree
+from runners.models import Node, Operation, Runner, Worktree
 from runners.querysets import RunnerQuerySet
 from runners.services.failover import lost_nodes
 from runners.services.launch import send_start
 from runners.services.lifecycle import report_alive, report_lost
+from runners.services.operations.begin import send_run
 from runners.services.steer import send_stop
-from runners.states import LIVE, TERMINAL, NodeStatus, RunnerStatus, WorktreeState
+from runners.states import LIVE, TERMINAL, NodeStatus, OperationStatus, RunnerStatus, WorktreeState
 from runners.transitions import finish_worktree_soon, move
 
 log = structlog.get_logger(__name__)
@@ -35,13 +36,22 @@ NODE_SILENCE = timedelta(seconds=20)
 START_PATIENCE = timedelta(seconds=15)
 #: After the grace period the shim needs moments to kill and record.
 STOP_PATIENCE = timedelta(seconds=15)
+#: Progress is written twice a second; sent twice, an operation is only done by two workers.
+OPERATION_PATIENCE = timedelta(seconds=15)
 #: Reading and merging a large worktree takes minutes.
 WORKTREE_PATIENCE = timedelta(minutes=15)
 
 
 def reconcile() -> dict[str, int]:
     """Run the rules of the control plane; return how many times each acted."""
-    rules = (silent_nodes, lost_nodes, unstarted_runners, unstopped_runners, unfinished_worktrees)
+    rules = (
+        silent_nodes,
+        lost_nodes,
+        unstarted_runners,
+        unstopped_runners,
+        unfinished_worktrees,
+        stalled_operations,
+    )
     done = {rule.__name__: rule() for rule in rules}
     if any(done.values()):
         log.info("reconciled", **done)
@@ -103,6 +113,24 @@ def _finish_again(runner_id: UUID, late: datetime) -> int:
     if not Worktree.objects.filter(pk=runner_id, changed_at__lt=late).update(changed_at=timezone.now()):
         return 0
     finish_worktree_soon(Runner.objects.select_related("node").get(pk=runner_id))
+    return 1
+
+
+def stalled_operations() -> int:
+    """An operation that got no further for a while is sent to the workers again."""
+    stalled = Operation.objects.filter(
+        status__in=[OperationStatus.PENDING, OperationStatus.RUNNING],
+        progressed_at__lt=timezone.now() - OPERATION_PATIENCE,
+    )
+    return sum(_run_again(operation) for operation in stalled)
+
+
+@transaction.atomic
+def _run_again(operation: Operation) -> int:
+    still = Operation.objects.filter(pk=operation.pk, progressed_at=operation.progressed_at)
+    if not still.update(progressed_at=timezone.now()):
+        return 0
+    send_run(operation)
     return 1
 
 

@@ -189,7 +189,10 @@ hear("counts", (counts) => {
 });
 hear("event", (row) => {
   for (const feed of all("live-feed")) feed.take(row);
-  if (row.type === "worktree.changed") document.body.dispatchEvent(new CustomEvent("live:worktree", { detail: row }));
+  const subject = row.type.split(".")[0];
+  if (["worktree", "operation"].includes(subject)) {
+    document.body.dispatchEvent(new CustomEvent(`live:${subject}`, { detail: row }));
+  }
 });
 hear("state", (state) => all("live-state").forEach((view) => view.take(state)));
 hear("resync", () => {

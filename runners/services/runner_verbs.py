@@ -1,0 +1,172 @@
+"""What operations may do to runners, and what runners are narrowed by."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils.dateparse import parse_datetime
+
+from runners.exceptions import InvalidRequest
+from runners.models import Runner
+from runners.querysets import RunnerQuerySet
+from runners.services.operations.verbs import Verb
+from runners.services.restart import restart_runner
+from runners.services.steer import MAX_GRACE_SECONDS, pause_runner, resume_runner, stop_runner
+from runners.states import TERMINAL, RunnerStatus
+
+CHANGE = "runners.change_runner"
+SEARCHED = ("name", "prompt", "model", "reason")
+
+
+def matching_runners(wanted: Mapping[str, Any]) -> RunnerQuerySet:
+    """Return the runners that a filter leaves, newest first. Raises InvalidRequest."""
+    return narrow(Runner.objects.order_by("-created_at", "-pk"), wanted)
+
+
+def narrow(runners: RunnerQuerySet, wanted: Mapping[str, Any]) -> RunnerQuerySet:
+    """Return `runners` narrowed by a filter: see FILTERS. An unknown name is an error: it might have meant less."""
+    for name, value in wanted.items():
+        if name not in FILTERS:
+            known = ", ".join(FILTERS)
+            raise InvalidRequest(f"Runners are not narrowed by {name}; there are {known}.", field="filter")
+        try:
+            runners = runners.filter(FILTERS[name](value))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(f"{name} cannot be {value!r}: {error}", field="filter") from None
+    return runners
+
+
+def _ids(value: Any) -> Q:
+    return Q(pk__in=[UUID(str(one)) for one in _texts(value)])
+
+
+def _status(value: Any) -> Q:
+    return Q(status__in=[RunnerStatus(one).value for one in _texts(value)])
+
+
+def _open(value: Any) -> Q:
+    if not isinstance(value, bool):
+        raise TypeError("true or false is wanted.")
+    return ~Q(status__in=TERMINAL) if value else Q(status__in=TERMINAL)
+
+
+def _exactly(column: str, value: Any) -> Q:
+    if not isinstance(value, str):
+        raise TypeError("a text is wanted.")
+    return Q(**{column: value})
+
+
+def _time(lookup: str, value: Any) -> Q:
+    at = value if isinstance(value, datetime) else parse_datetime(str(value))
+    if at is None or at.tzinfo is None:
+        raise ValueError("a time with its zone is wanted, as in 2026-05-04T10:00:00Z.")
+    return Q(**{lookup: at})
+
+
+def _search(value: Any) -> Q:
+    """Match a part of name, prompt, model or reason; and the id, when the text is one."""
+    text = str(value)
+    found = Q()
+    for name in SEARCHED:
+        found |= Q(**{f"{name}__icontains": text})
+    try:
+        return found | Q(pk=UUID(text))
+    except ValueError:
+        return found
+
+
+def _texts(value: Any) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text or a list of texts is wanted.")
+    return texts
+
+
+FILTERS: dict[str, Callable[[Any], Q]] = {
+    "ids": _ids,
+    "status": _status,
+    "open": _open,
+    "project": partial(_exactly, "project__name"),
+    "node": partial(_exactly, "node__name"),
+    "backend": partial(_exactly, "backend"),
+    "session": lambda value: Q(session=UUID(str(value))),
+    "created_after": partial(_time, "created_at__gte"),
+    "created_before": partial(_time, "created_at__lt"),
+    "search": _search,
+}
+
+
+def _grace(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_GRACE_SECONDS:
+        raise InvalidRequest(f"grace_seconds is a whole number from 0 to {MAX_GRACE_SECONDS}.", field="parameters")
+    return value
+
+
+def _unless(*statuses: RunnerStatus) -> Callable[[Runner], str]:
+    """Return what says why a runner cannot be meant: it is in none of these states."""
+    return lambda runner: "" if runner.status in statuses else f"It is {runner.status}."
+
+
+def _why_not_stop(runner: Runner) -> str:
+    # A stop also calls off a restart that is due.
+    return "It has ended." if runner.status in TERMINAL and runner.restart_at is None else ""
+
+
+def _kill(runner_id: UUID, *, actor: str) -> Runner:
+    return stop_runner(runner_id, actor=actor, grace_seconds=0)
+
+
+S = RunnerStatus
+VERBS = (
+    Verb(
+        name="runner.stop",
+        label="Stop",
+        items="runners",
+        permission=CHANGE,
+        matching=matching_runners,
+        why_not=_why_not_stop,
+        act=stop_runner,
+        parameters={"grace_seconds": _grace},
+        grave=True,
+    ),
+    Verb(
+        name="runner.kill",
+        label="Kill",
+        items="runners",
+        permission=CHANGE,
+        matching=matching_runners,
+        why_not=_why_not_stop,
+        act=_kill,
+        grave=True,
+    ),
+    Verb(
+        name="runner.pause",
+        label="Pause",
+        items="runners",
+        permission=CHANGE,
+        matching=matching_runners,
+        why_not=_unless(S.RUNNING),
+        act=pause_runner,
+    ),
+    Verb(
+        name="runner.resume",
+        label="Resume",
+        items="runners",
+        permission=CHANGE,
+        matching=matching_runners,
+        why_not=_unless(S.PAUSED),
+        act=resume_runner,
+    ),
+    Verb(
+        name="runner.restart",
+        label="Start again",
+        items="runners",
+        permission=CHANGE,
+        matching=matching_runners,
+        why_not=_unless(S.TERMINATED, S.FAILED),
+        act=restart_runner,
+    ),
+)
