@@ -21,6 +21,7 @@ from dashboard import push, stream
 from dashboard.changes import Changes, Noted, read_changes, read_missed, read_snapshot
 from dashboard.stream import Position
 from dashboard.subscribers import Subscriber
+from outbox.live import end
 
 #: At most four updates a second: more is not seen by people.
 FLUSH_INTERVAL_SECONDS = 0.25
@@ -64,9 +65,7 @@ class Hub:
         if self._subscribers or not self._tasks:
             return
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         self._position = Position("", 0)
 
     async def subscribe(

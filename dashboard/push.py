@@ -8,8 +8,9 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-#: The group that the hub of each web process joins.
-GROUP = "live"
+from outbox.live import GREW
+from outbox.live import GROUP as GROUP
+
 #: A relay must not wait for an absent server: the hubs find the events themselves within a second.
 SEND_TIMEOUT_SECONDS = 2.0
 
@@ -18,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 def stream_grew(sequence: int) -> None:
     """Tell every web process that the event stream reaches `sequence` now."""
-    async_to_sync(_send)({"type": "live.grew", "sequence": sequence})
+    async_to_sync(_send)({"type": GREW, "sequence": sequence})
 
 
 async def observed(payload: dict[str, Any]) -> None:

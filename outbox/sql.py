@@ -135,16 +135,24 @@ BACKLOG = """
         ))
 """
 
-# The ORM cannot delete with a limit. The newest number stays: readers ask how far the stream reaches.
+# The ORM cannot delete with a limit. The newest number stays: readers ask how far the stream reaches. How far was
+# deleted is noted, so that a reader who was away too long is told; the dead and what came late may be older than that.
 PURGE_DELIVERED = """
-    DELETE FROM outbox_entry WHERE id IN (
-        SELECT id FROM outbox_entry
-        WHERE status = 'delivered' AND delivered_at < %(before)s
-            AND sequence < (SELECT max(sequence) FROM outbox_entry)
-        ORDER BY sequence
-        LIMIT %(limit)s
+    WITH gone AS (
+        DELETE FROM outbox_entry WHERE id IN (
+            SELECT id FROM outbox_entry
+            WHERE status = 'delivered' AND delivered_at < %(before)s
+                AND sequence < (SELECT max(sequence) FROM outbox_entry)
+            ORDER BY sequence
+            LIMIT %(limit)s
+        )
+        RETURNING sequence
     )
+    SELECT sequence, (
+        SELECT setval('outbox_purged', greatest(max(sequence), (SELECT last_value FROM outbox_purged))) FROM gone
+    ) FROM gone
 """
+PURGED_THROUGH = "SELECT last_value FROM outbox_purged"
 
 # --- Webhooks ---
 
@@ -189,3 +197,12 @@ PURGE_DELIVERIES = """
 
 # As the relay reads them: the data as the text that goes into the envelope.
 EVENTS_BY_ID = f"SELECT {_COLUMNS} FROM outbox_entry WHERE event_id = ANY(%s)"  # noqa: S608 - only constants go in
+
+# The stream for a reader: in the columns that an envelope is made of, which the ORM would decode and encode again.
+STREAM_PAGE = f"""
+    SELECT {_COLUMNS} FROM outbox_entry
+    WHERE kind = 'event' AND sequence > %(after)s AND sequence <= %(end)s AND type ~ %(types)s
+        AND (%(projects)s::text[] IS NULL OR data ->> 'project' IS NULL OR data ->> 'project' = ANY(%(projects)s))
+    ORDER BY sequence
+    LIMIT %(limit)s
+"""  # noqa: S608 - only constants go in

@@ -206,6 +206,8 @@ OUTBOX_BATCH = 500
 OUTBOX_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 #: For so long a reader may be away and still catch up by `sequence`.
 OUTBOX_RETENTION_DAYS = environment.integer("OUTBOX_RETENTION_DAYS", 30, minimum=1)
+#: Open streams (GET /api/v1/events/stream) of one user at one web process.
+EVENT_STREAMS_PER_USER = environment.integer("EVENT_STREAMS_PER_USER", 10, minimum=1)
 #: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
 OUTBOX_HANDLERS: dict[str, list[str]] = {
     # A runner that ended lands the job of its agent; one that was paused takes its agent along.

@@ -1,8 +1,10 @@
 """The addresses of the outbox's API."""
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from outbox.api.audit import AuditViewSet
+from outbox.api.event_stream import EventStreamView
 from outbox.api.views import EventTypeViewSet, EventViewSet
 from outbox.api.webhook_views import WebhookDeliveryViewSet, WebhookViewSet
 
@@ -13,4 +15,4 @@ router.register("event-types", EventTypeViewSet, basename="event-type")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("webhooks/<uuid:webhook_id>/deliveries", WebhookDeliveryViewSet, basename="webhook-delivery")
 
-urlpatterns = router.urls
+urlpatterns = [path("events/stream", EventStreamView.as_view(), name="event-stream"), *router.urls]
