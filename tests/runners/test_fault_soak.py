@@ -30,7 +30,8 @@ ABOVE = ("web", "worker", "node worker", "node agent", "beat")
 
 #: Prints numbered lines, then the checksum of all of them; notes that it was started, and whether it came to its end.
 AGENT = """
-import hashlib, os, sys, time
+import hashlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 name, lines, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 with open(f"{name}.starts", "a") as starts:
     starts.write("started\\n")
