@@ -91,6 +91,14 @@ def hold_budgets(ids: Iterable[int]) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", [BUDGET_LOCK, budget_id])
 
 
+def database_now() -> datetime:
+    """Return the time by the database's clock: the one that all machines share. The ORM has no way to ask it alone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
 @dataclass(frozen=True)
 class Vitals:
     """What was measured of one runner's process tree; memory in MB, cpu in percent of one core."""

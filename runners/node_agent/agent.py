@@ -8,10 +8,11 @@ database for as long as the disk lasts.
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -20,13 +21,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 from django.utils.module_loading import import_string
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from runners.models import Session
 from runners.node_agent.attempts import attempt_at
+from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
 from runners.node_agent.processes import Alive, output_bytes, sort_out
 from runners.node_agent.programs import find_programs
@@ -69,7 +70,8 @@ class NodeAgent:
     runs: Path = field(default_factory=lambda: Path(settings.RUNS_DIR))
 
     def __post_init__(self) -> None:
-        self.reader = Reader(self.runs)
+        self.clock = Clock()
+        self.reader = Reader(self.runs, self.clock)
         self.terminals = Terminals(self.name, self.runs)
         self.meter = Meter()
         self.engine: dict[str, str] = {}
@@ -81,6 +83,8 @@ class NodeAgent:
         self.runs.mkdir(parents=True, exist_ok=True)
         with NudgeSocket(nudge_socket(), self._nudge), closing(start_zygote(self.runs / ZYGOTE_SOCKET)):
             await keep_trying("register", self._register)
+            # Before anything is read: what is written from here on is by the database's clock.
+            await keep_trying("heartbeat", self._heartbeat)
             log.info("node_agent_ready", node=self.name, runs=str(self.runs))
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._read_for_ever())
@@ -112,7 +116,10 @@ class NodeAgent:
         )
 
     async def _heartbeat(self) -> None:
-        if not await in_database(lambda: heartbeat_node(self.name)):
+        asked = time.time()
+        if now := await in_database(lambda: heartbeat_node(self.name)):
+            self.clock.compare(now, asked, time.time())
+        else:
             # The database is another one than it was: restored, or made anew.
             await self._register()
 
@@ -151,7 +158,7 @@ class NodeAgent:
             return
         inside = {live.container_pid for live in alive if live.container_pid}
         trees = await asyncio.to_thread(self.meter.measure, [live.root for live in alive], inside)
-        now = timezone.now()
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
         rows = [vitals(live, trees[live.root], now) for live in alive]
         await in_database(lambda: write_vitals(rows))
         await self._tell(rows, await in_database(lambda: sessions_of(talked)))

@@ -40,7 +40,7 @@ class Attempt:
     def key(self) -> tuple[UUID, int]:
         return self.runner_id, self.generation
 
-    def next_batch(self) -> Batch | None:
+    def next_batch(self, clock_ahead: float = 0.0) -> Batch | None:
         """Return the complete lines past the offset, or None if there are none. Needs `offset`."""
         assert self.offset is not None  # noqa: S101 - asked before the first read
         try:
@@ -55,13 +55,19 @@ class Attempt:
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
             return None
-        records = [parse(line) for line in whole.splitlines()]
+        records = [at_database_time(parse(line), clock_ahead) for line in whole.splitlines()]
         return Batch(self.runner_id, self.generation, self.offset, self.offset + len(whole), records)
 
     def close(self) -> None:
         """Note that everything is in the database."""
         self.ended = True
         (self.directory / INGESTED).touch()
+
+
+def at_database_time(record: dict[str, Any], ahead: float) -> dict[str, Any]:
+    """Return the record with its moment by the database's clock, which is `ahead` seconds ahead of the node's."""
+    stamp = record.get("t")
+    return {**record, "t": stamp + ahead} if ahead and isinstance(stamp, int | float) else record
 
 
 def parse(line: bytes) -> dict[str, Any]:

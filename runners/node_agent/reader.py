@@ -9,6 +9,7 @@ import structlog
 from runners.models import Attempt as Past
 from runners.models import Observation
 from runners.node_agent.attempts import Attempt, find_attempt, find_attempts
+from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
 from runners.services.ingest import Batch, ingest
 
@@ -25,8 +26,9 @@ TALK = frozenset({"line", "report", "started"})
 class Reader:
     """Knows the open attempts of the node, and reads each from where the database stands."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, clock: Clock) -> None:
         self.runs = runs
+        self.clock = clock
         self.open: dict[str, Attempt] = {}
         self._known: set[str] = set()
         #: Runners whose conversation grew since somebody took note of it.
@@ -62,7 +64,7 @@ class Reader:
     async def _next(self, attempt: Attempt) -> Batch | None:
         if attempt.offset is None:
             attempt.offset = await in_database(lambda: stored_offset(attempt))
-        return attempt.next_batch()
+        return attempt.next_batch(self.clock.ahead)
 
     async def _hand_over(self, attempt: Attempt, batch: Batch) -> None:
         # What comes back is where the database stands: past this batch, or elsewhere if another agent was faster.

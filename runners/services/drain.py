@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
 from runners import acts
 from runners.models import Node
+from runners.sql import database_now
 from runners.states import NodeStatus
 
 #: A node agent reports every second; one heard of so recently is there.
@@ -27,7 +27,7 @@ def drain_node(node: Node, *, actor: str) -> Node:
 @transaction.atomic
 def undrain_node(node: Node, *, actor: str) -> Node:
     """Let a draining node take runners again; without sign of its agent it is offline until there is one."""
-    here = node.last_seen_at is not None and node.last_seen_at > timezone.now() - FRESH
+    here = node.last_seen_at is not None and node.last_seen_at > database_now() - FRESH
     # Compare-and-set: only a draining node changes.
     status = NodeStatus.ONLINE if here else NodeStatus.OFFLINE
     if Node.objects.filter(pk=node.pk, status=NodeStatus.DRAINING).update(status=status):

@@ -6,13 +6,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from outbox.services import record_act
 from runners import events
 from runners.exceptions import LaunchRefused, MoveRefused
 from runners.models import Attempt, Node, Observation, Runner
 from runners.services.restart import plan_restart, restart_runner
+from runners.sql import database_now
 from runners.states import NodeStatus, RestartPolicy, RunnerStatus
 from runners.transitions import move
 
@@ -28,7 +28,7 @@ def lost_nodes() -> int:
 
     Those that find no other place stay unknown and are tried again: nothing is ended that nobody replaces.
     """
-    silent_since = timezone.now() - timedelta(seconds=settings.NODE_LOST_AFTER_SECONDS)
+    silent_since = database_now() - timedelta(seconds=settings.NODE_LOST_AFTER_SECONDS)
     lost = Node.objects.filter(status=NodeStatus.OFFLINE, last_seen_at__lt=silent_since)
     runners = Runner.objects.filter(node__in=lost, status__in=LOSABLE).exclude(restart_policy=RestartPolicy.NEVER)
     return sum(_try_elsewhere(runner_id) for runner_id in runners.order_by("created_at").values_list("pk", flat=True))
@@ -74,7 +74,7 @@ def fence(runner_id: UUID, generation: int, *, node: str) -> bool:
     if runner is None:
         return False
     older = Attempt.objects.filter(runner=runner, generation=generation, fenced_at__isnull=True)
-    if not older.update(fenced_at=timezone.now()):
+    if not older.update(fenced_at=database_now()):
         return False
     events.attempt_fenced(runner, generation, node=node)
     record_act(

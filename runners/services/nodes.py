@@ -1,12 +1,13 @@
 """What a node agent says of its node."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from runners.models import Node
+from runners.sql import database_now
 from runners.states import NodeStatus
 
 
@@ -29,7 +30,7 @@ def register_node(
     node.hostname, node.boot_id, node.version = hostname, boot_id, version
     node.slots, node.labels, node.programs = slots, list(labels), dict(programs)
     node.engine = dict(engine or {})
-    node.last_seen_at = timezone.now()
+    node.last_seen_at = database_now()
     if node.status != NodeStatus.DRAINING:
         node.status = NodeStatus.ONLINE
     node.full_clean(validate_unique=False)
@@ -37,8 +38,11 @@ def register_node(
     return node
 
 
-def heartbeat_node(name: str) -> bool:
-    """Note that the node's agent is there; return False if the node is not known."""
-    now = timezone.now()
+def heartbeat_node(name: str) -> datetime | None:
+    """Note that the node's agent is there, and return the time; None if the node is not known.
+
+    The time is the database's: a node whose clock is wrong is neither silent nor ahead of the others.
+    """
+    now = database_now()
     Node.objects.filter(name=name, status=NodeStatus.OFFLINE).update(status=NodeStatus.ONLINE)
-    return bool(Node.objects.filter(name=name).update(last_seen_at=now))
+    return now if Node.objects.filter(name=name).update(last_seen_at=now) else None

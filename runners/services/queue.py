@@ -7,7 +7,6 @@ import structlog
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from runners.backends import get_backend
 from runners.exceptions import (
@@ -26,7 +25,7 @@ from runners.services.containers import CONTAINER
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
 from runners.services.restart import restart_runner
-from runners.sql import lock_for_transaction
+from runners.sql import database_now, lock_for_transaction
 from runners.states import OCCUPYING, BudgetScope, RunnerStatus
 from runners.transitions import move
 
@@ -45,7 +44,7 @@ def start_waiting() -> int:
 def restart_due() -> int:
     """Restart the runners whose pause is over; one that finds no place stays due."""
     started = 0
-    due = Runner.objects.filter(restart_at__lte=timezone.now()).order_by("restart_at").values_list("pk", flat=True)
+    due = Runner.objects.filter(restart_at__lte=database_now()).order_by("restart_at").values_list("pk", flat=True)
     for runner_id in due:
         try:
             restart_runner(runner_id, actor="system:restart")

@@ -12,7 +12,6 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from runners.exceptions import MoveRefused
 from runners.models import Node, Operation, Runner, Worktree
@@ -22,6 +21,7 @@ from runners.services.launch import send_start
 from runners.services.lifecycle import report_alive, report_lost
 from runners.services.operations.begin import send_run
 from runners.services.steer import send_stop
+from runners.sql import database_now
 from runners.states import LIVE, TERMINAL, NodeStatus, OperationStatus, RunnerStatus, WorktreeState
 from runners.transitions import finish_worktree_soon, move
 
@@ -60,7 +60,7 @@ def reconcile() -> dict[str, int]:
 
 def silent_nodes() -> int:
     """A silent node is offline, and its runners unknown: not failed, they may well be at work."""
-    silent = Node.objects.exclude(status=NodeStatus.OFFLINE).filter(last_seen_at__lt=timezone.now() - NODE_SILENCE)
+    silent = Node.objects.exclude(status=NodeStatus.OFFLINE).filter(last_seen_at__lt=database_now() - NODE_SILENCE)
     changed = 0
     for node in silent:
         Node.objects.filter(pk=node.pk, last_seen_at=node.last_seen_at).update(status=NodeStatus.OFFLINE)
@@ -74,7 +74,7 @@ def unstarted_runners() -> int:
     """A `starting` runner without a process is sent to its node again."""
     late = Runner.objects.filter(
         status=RunnerStatus.STARTING,
-        status_changed_at__lt=timezone.now() - START_PATIENCE,
+        status_changed_at__lt=database_now() - START_PATIENCE,
         node__status=NodeStatus.ONLINE,
     )
     return _send_again(late, RunnerStatus.STARTING, send_start)
@@ -82,7 +82,7 @@ def unstarted_runners() -> int:
 
 def unstopped_runners() -> int:
     """A `stopping` runner that has not ended is told again, now without grace."""
-    now = timezone.now()
+    now = database_now()
     late = [
         runner.pk
         for runner in Runner.objects.filter(status=RunnerStatus.STOPPING, node__status=NodeStatus.ONLINE)
@@ -95,7 +95,7 @@ def unstopped_runners() -> int:
 
 def unfinished_worktrees() -> int:
     """An ended runner's worktree that nobody looked after, or a wish for it that waits, is sent to its node again."""
-    late = timezone.now() - WORKTREE_PATIENCE
+    late = database_now() - WORKTREE_PATIENCE
     waiting = Worktree.objects.filter(
         Q(state=WorktreeState.OPEN) | ~Q(wanted=""),
         runner__status__in=TERMINAL,
@@ -110,7 +110,7 @@ def unfinished_worktrees() -> int:
 @transaction.atomic
 def _finish_again(runner_id: UUID, late: datetime) -> int:
     # The clock starts anew, so that the next round leaves it.
-    if not Worktree.objects.filter(pk=runner_id, changed_at__lt=late).update(changed_at=timezone.now()):
+    if not Worktree.objects.filter(pk=runner_id, changed_at__lt=late).update(changed_at=database_now()):
         return 0
     finish_worktree_soon(Runner.objects.select_related("node").get(pk=runner_id))
     return 1
@@ -120,7 +120,7 @@ def stalled_operations() -> int:
     """An operation that got no further for a while is sent to the workers again."""
     stalled = Operation.objects.filter(
         status__in=[OperationStatus.PENDING, OperationStatus.RUNNING],
-        progressed_at__lt=timezone.now() - OPERATION_PATIENCE,
+        progressed_at__lt=database_now() - OPERATION_PATIENCE,
     )
     return sum(_run_again(operation) for operation in stalled)
 
@@ -128,7 +128,7 @@ def stalled_operations() -> int:
 @transaction.atomic
 def _run_again(operation: Operation) -> int:
     still = Operation.objects.filter(pk=operation.pk, progressed_at=operation.progressed_at)
-    if not still.update(progressed_at=timezone.now()):
+    if not still.update(progressed_at=database_now()):
         return 0
     send_run(operation)
     return 1
@@ -174,7 +174,7 @@ def _send_again(runners: RunnerQuerySet, status: RunnerStatus, send: Callable[[R
     """Send for each runner that still has the status; its clock starts anew, so that the next round leaves it."""
     sent = 0
     for runner in runners.select_for_update(of=("self",), skip_locked=True).select_related("node"):
-        Runner.objects.filter(pk=runner.pk, status=status).update(status_changed_at=timezone.now())
+        Runner.objects.filter(pk=runner.pk, status=status).update(status_changed_at=database_now())
         send(runner)
         sent += 1
     return sent

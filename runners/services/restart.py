@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from runners import acts
 from runners.backends import get_backend
@@ -13,6 +12,7 @@ from runners.exceptions import MoveRefused
 from runners.models import Attempt, Observation, Runner
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
+from runners.sql import database_now
 from runners.states import TERMINAL, RestartPolicy, RunnerStatus
 from runners.transitions import move
 
@@ -36,12 +36,12 @@ def plan_restart(runner: Runner, to: RunnerStatus, reason: str) -> tuple[datetim
     if used >= runner.max_restarts:
         minutes = int(RESTART_WINDOW.total_seconds() // 60)
         return None, f"crash loop: {used} restarts within {minutes} minutes; last: {reason}"
-    return timezone.now() + pause_before(used), reason
+    return database_now() + pause_before(used), reason
 
 
 def restarts_within_window(runner: Runner) -> int:
     """Return how many restarts count against the runner's limit now."""
-    since = timezone.now() - RESTART_WINDOW
+    since = database_now() - RESTART_WINDOW
     return Attempt.objects.filter(runner=runner, generation__gt=1, placed_at__gt=since).count()
 
 
