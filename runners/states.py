@@ -110,6 +110,17 @@ class ConversationMode(TextChoices):
     NEW = "new", "New"
     CONTINUE = "continue", "Continue"
     RESUME = "resume", "Resume"
+    FORK = "fork", "Fork"
+
+
+class Activity(TextChoices):
+    """What a program is about, as it tells itself. Its runner is `running` all the while."""
+
+    UNKNOWN = "", "Unknown"
+    IDLE = "idle", "Waits for a prompt"
+    WORKING = "working", "Works"
+    NEEDS_APPROVAL = "needs_approval", "Needs approval"
+    RATE_LIMITED = "rate_limited", "Rate limited"
 
 
 class Role(TextChoices):

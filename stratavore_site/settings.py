@@ -245,6 +245,7 @@ RUNNER_BACKENDS = {
     "command": "runners.backends.command.CommandBackend",
     "demo": "runners.backends.demo.DemoBackend",
     "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
+    "codex": "runners.backends.codex.CodexBackend",
 }
 #: After so long a silence the runners of a node are started elsewhere, where their restart policy asks for it. A node
 #: agent that is restarted, or whose machine is, should be back before.

@@ -20,7 +20,8 @@ from tests.podman import PACKAGES, CannotServe, Podman, missing
 if TYPE_CHECKING:
     from tests.stack import Stack
 
-CLAUDE_CODE = Path(__file__).parent / "claude_code"
+#: Of each agent program its package.json and lock file: the version that the tests run.
+AGENT_PROGRAMS = Path(__file__).parent / "agent_programs"
 APT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -90,26 +91,37 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def claude_code_path() -> str:
-    """The path of the real Claude Code CLI, in the version that tests/claude_code/package-lock.json pins."""
+    """The path of the real Claude Code CLI."""
+    return _agent_program("claude_code", "claude")
+
+
+@pytest.fixture(scope="session")
+def codex_path() -> str:
+    """The path of the real Codex CLI."""
+    return _agent_program("codex", "codex")
+
+
+def _agent_program(backend: str, program: str) -> str:
+    """Return the path of the program in the version that its lock file pins; the first time it is installed.
+
+    100 MB (Gemini CLI) to 400 MB (Codex), 4 to 30 s each; it stays in .stratavore/npm.
+    """
+    what = f"the {backend} backend with the real program"
     if not shutil.which("npm"):
-        not_tested(
-            "the claude_code backend with the real CLI",
-            "There is no npm here",
-            "Install it: apt-get install nodejs npm.",
-        )
-    lock = (CLAUDE_CODE / "package-lock.json").read_bytes()
+        not_tested(what, "There is no npm here", "Install it: apt-get install nodejs npm.")
+    source = AGENT_PROGRAMS / backend
+    lock = (source / "package-lock.json").read_bytes()
     home = servers.PROJECT / ".stratavore" / "npm" / hashlib.sha256(lock).hexdigest()[:12]
-    program = home / "node_modules" / ".bin" / "claude"
+    path = home / "node_modules" / ".bin" / program
     with locked(home / "lock"):
-        if not program.exists():
+        if not path.exists():
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(CLAUDE_CODE / name, home / name)
-            complaint = _try(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(home)])
+                shutil.copy(source / name, home / name)
+            # Not `npm ci`: it refuses a lock file without the builds for other systems.
+            complaint = _try(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(home)])
             if complaint:
-                not_tested(
-                    "the claude_code backend with the real CLI", f"npm ci failed: {complaint}", "Look at npm's log."
-                )
-    return str(program)
+                not_tested(what, f"npm install failed: {complaint}", "Look at npm's log.")
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,25 @@ A backend keeps nothing in memory: what parsing must remember goes through `stat
 same transaction as the rows, so that a node agent that dies between two lines goes on exactly where the rows end.
 """
 
+import re
 import shutil
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar
 
 from runners.exceptions import InvalidRequest
-from runners.states import ConversationMode, OnLimit, RestartPolicy, Role
+from runners.states import Activity, ConversationMode, OnLimit, RestartPolicy, Role
+
+#: A program tells its version in milliseconds to seconds; a broken installation may hang.
+VERSION_TIMEOUT_SECONDS = 10
+VERSION = re.compile(r"\d+\.\d[\w.+-]*")
+#: claude-opus-5-5, opus, us.anthropic.claude-...-v1:0, arn:aws:bedrock:..., claude-sonnet-5[1m], provider/model:free
+MODEL = re.compile(r"[A-Za-z0-9][\w.:/@+-]*(\[\w+\])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,19 @@ class FailureFact:
     reason: str
 
 
-Fact = MessageFact | UsageFact | SessionFact | FailureFact
+@dataclass(frozen=True, kw_only=True)
+class StateFact:
+    """What the program is about now. Told when it changes."""
+
+    activity: Activity
+    #: When a limit of the provider ends; None: nobody said.
+    until: datetime | None = None
+    #: What it wants permission for, or the provider's words.
+    note: str = ""
+    at: datetime
+
+
+Fact = MessageFact | UsageFact | SessionFact | FailureFact | StateFact
 
 
 @dataclass(frozen=True)
@@ -146,6 +167,25 @@ def number(kind: type[int] | type[float], minimum: float, maximum: float) -> Fla
     return FlagRule(accepts, f"a {'whole ' if kind is int else ''}number from {minimum:g} to {maximum:g}")
 
 
+def conversation_of(runner: Any) -> tuple[ConversationMode, str]:
+    """Return how a run's conversation begins: new, resume or fork, and the program's id of the one it goes on from.
+
+    A later attempt of a fork goes on with the copy that the first one made.
+    """
+    session = runner.session
+    if runner.conversation_mode == ConversationMode.NEW:
+        return ConversationMode.NEW, ""
+    if runner.conversation_mode == ConversationMode.FORK and not session.external_id:
+        return ConversationMode.FORK, session.resumed_from.external_id
+    return ConversationMode.RESUME, session.external_id
+
+
+def check_model(model: str) -> None:
+    """Raise InvalidRequest if this cannot be the name of a model: a program might take it for a flag."""
+    if model and not MODEL.fullmatch(model):
+        raise InvalidRequest(f"{model!r} does not look like the name of a model.", field="model")
+
+
 class Backend(ABC):
     """The adapter of one agent program. Registered by name in settings.RUNNER_BACKENDS."""
 
@@ -154,6 +194,13 @@ class Backend(ABC):
     label: ClassVar[str]
     #: The executable to look for on a node; empty: none of its own.
     program: ClassVar[str] = ""
+    #: Directories below the home directory where its installer may put it, which often are not on a service's PATH.
+    installed_in: ClassVar[tuple[str, ...]] = ()
+    #: It can go on with a conversation of an earlier run, or with a copy of one.
+    resumes: ClassVar[bool] = False
+    forks: ClassVar[bool] = False
+    #: What is said to a conversation that goes on by itself, after a crash, with nothing new to say.
+    resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
     #: Flags a caller may pass, with whether each takes a value.
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
     #: What the values of some of them must be.
@@ -172,7 +219,15 @@ class Backend(ABC):
         if self.prompt == "required" and not request.prompt.strip():
             raise InvalidRequest(f"The {self.name} backend needs a prompt.", field="prompt")
         _refuse_nul(request)
+        self.check_conversation(request)
         self.check_flags(request.flags)
+
+    def check_conversation(self, request: LaunchRequest) -> None:
+        """Raise InvalidRequest if the program cannot go on with an earlier conversation as it is asked to."""
+        mode = request.conversation_mode
+        able = {ConversationMode.NEW: True, ConversationMode.FORK: self.forks}.get(ConversationMode(mode), self.resumes)
+        if not able:
+            raise InvalidRequest(f"The {self.name} backend cannot {mode} a session.", field="conversation_mode")
 
     def check_flags(self, flags: list[str]) -> None:
         """Raise InvalidRequest at the first flag that is not in `allowed_flags`, or whose value is wrong."""
@@ -209,15 +264,27 @@ class Backend(ABC):
 
     def find(self) -> str | None:
         """Return the program's path on this machine, or None."""
-        return shutil.which(self.program) if self.program else None
+        if not self.program:
+            return None
+        places = (str(Path.home() / directory / self.program) for directory in self.installed_in)
+        return next(filter(None, map(shutil.which, (self.program, *places))), None)
 
     def find_for(self, request: Any) -> str | None:
         """Return the program's path for one launch (`request` is a LaunchRequest or a Runner), or None."""
         return self.find()
 
     def version(self, path: str) -> str:
-        """Return the program's version as it tells it."""
-        return ""
+        """Return the program's version as it tells it, or nothing."""
+        if not self.program:
+            return ""
+        try:
+            answer = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_SECONDS, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        found = VERSION.search(answer.stdout)
+        return found[0][:30] if found else ""
 
     @abstractmethod
     def command(self, runner: Any, program: str) -> Command:
@@ -226,7 +293,7 @@ class Backend(ABC):
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         """Return the facts in one telemetry record; `state` may be changed.
 
-        Unknown content gives no fact, never an error.
+        Unknown content gives no fact, never an error. `state["model"]` is the model that was asked for, if one was.
         """
         return ()
 

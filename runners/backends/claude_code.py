@@ -1,23 +1,12 @@
 """Backend `claude_code`: the Claude Code CLI without a terminal, on pipes, one prompt a run."""
 
-import re
-import shutil
-import subprocess
 import uuid
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from runners.backends import claude_stream
-from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, number, one_of
-from runners.exceptions import InvalidRequest
+from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, check_model, number, one_of
 from runners.states import ConversationMode
-
-#: `claude --version` answers in milliseconds; a broken installation may hang.
-VERSION_TIMEOUT_SECONDS = 10
-
-#: claude-opus-5-5, opus, us.anthropic.claude-...-v1:0, arn:aws:bedrock:..., claude-sonnet-5[1m]
-MODEL = re.compile(r"[A-Za-z0-9][\w.:/@+-]*(\[\w+\])?")
 
 
 class ClaudeCodeBackend(Backend):
@@ -29,6 +18,8 @@ class ClaudeCodeBackend(Backend):
     name: ClassVar[str] = "claude_code"
     label: ClassVar[str] = "Claude Code"
     program: ClassVar[str] = "claude"
+    installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
+    resumes: ClassVar[bool] = True
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {
@@ -89,22 +80,7 @@ class ClaudeCodeBackend(Backend):
 
     def check(self, request: LaunchRequest) -> None:
         super().check(request)
-        if request.model and not MODEL.fullmatch(request.model):
-            raise InvalidRequest(f"{request.model!r} does not look like the name of a model.", field="model")
-
-    def find(self) -> str | None:
-        """Return its path: on PATH, or where its own installer puts it, which is often not on a service's PATH."""
-        own = Path.home() / ".local" / "bin" / self.program
-        return shutil.which(self.program) or shutil.which(str(own))
-
-    def version(self, path: str) -> str:
-        try:
-            answer = subprocess.run(
-                [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_SECONDS, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return ""
-        return answer.stdout.partition(" ")[0].strip()[:30]
+        check_model(request.model)
 
     def command(self, runner: Any, program: str) -> Command:
         argv = [program, "-p", "--output-format", "stream-json", "--verbose"]

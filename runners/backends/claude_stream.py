@@ -9,12 +9,14 @@ Seen with 2.1.330:
 - The prompt is not echoed: text in a `user` line is the program's own ("[Request interrupted by user]").
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from runners.backends import running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
+from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
     USAGE_KEY_LENGTH,
     count,
@@ -31,7 +33,7 @@ from runners.backends.lines import (
     words,
 )
 from runners.backends.running_totals import Tokens, Total
-from runners.states import Role
+from runners.states import Activity, Role
 
 #: Pieces of an answer, of which the whole comes by itself: nearly all lines, passed over without parsing them.
 PIECE = '{"type":"stream_event","event":{"type":"content_block'
@@ -40,52 +42,15 @@ RESULTS_REMEMBERED = 16
 #: Answers that stream at the same time: the main one and those of subagents.
 STREAMS_REMEMBERED = 16
 NAME_LENGTH = 100
-
-Line = Mapping[str, Any]
-State = dict[str, Any]
+#: Beyond the year 9000 nobody waits, and no clock counts.
+LAST_SECOND = 221_845_392_000
 
 
 def read(record: Line, state: State) -> Iterable[Fact]:
     """Return the facts in one telemetry record."""
-    match record.get("kind"):
-        case "started":
-            _begin_attempt(record, state)
-        case "stopping":
-            state["stopping"] = True
-        case "exit":
-            return _exit(record, state)
-        case "line" if record.get("stream") == "stdout":
-            return _output(record, state)
-        case "line":
-            state["stderr"] = words(record.get("text")).strip()[:500] or state.get("stderr", "")
-    return ()
-
-
-def _begin_attempt(record: Line, state: State) -> None:
-    attempt = f"{record.get('pid')}.{record.get('start_ticks')}"
-    if state.get("attempt") != attempt:
-        for name in ("ended", "stderr", "stopping"):
-            state.pop(name, None)
-        state["attempt"] = attempt
-
-
-def _exit(record: Line, state: State) -> Iterable[Fact]:
-    """Say what the program complained of if it ended badly before it could tell a result."""
-    if not record.get("code") or state.get("ended") or state.get("stopping") or not state.get("stderr"):
+    if str(record.get("text", "")).startswith(PIECE) and record.get("kind") == "line":
         return ()
-    return [failure(state["stderr"])]
-
-
-def _output(record: Line, state: State) -> Iterable[Fact]:
-    text = str(record.get("text", ""))
-    if text.startswith(PIECE) or not text.strip():
-        return ()
-    line = json_object(text)
-    if line is None:
-        state["unparsed"] = state.get("unparsed", 0) + 1
-        return ()
-    reader = _READERS.get(str(line.get("type")))
-    return reader(record, line, state) if reader else ()
+    return read_lines(record, state, _READERS)
 
 
 def _conversation(line: Line, state: State) -> Iterable[Fact]:
@@ -101,9 +66,12 @@ def _system(record: Line, line: Line, state: State) -> Iterable[Fact]:
     match line.get("subtype"):
         case "init":
             state["model"] = _model_name(line.get("model"))
-            return _conversation(line, state)
+            return [*_conversation(line, state), *now(record, state, Activity.WORKING)]
         case "api_retry":
-            return [notice(record, _own_key(record, line), _retry(line), is_error=True)]
+            return [
+                notice(record, _own_key(record, line), _retry(line), is_error=True),
+                *_must_wait(record, line, state),
+            ]
         case "compact_boundary":
             return [
                 notice(record, _own_key(record, line), "The conversation was compacted to fit the model's context.")
@@ -117,10 +85,35 @@ def _retry(line: Line) -> str:
     return f"The provider failed ({why}); try {line.get('attempt')} of {line.get('max_retries')} in {seconds:.1f} s."
 
 
+def _must_wait(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    if line.get("error_status") not in BUSY:
+        return []
+    until = moment(record) + timedelta(milliseconds=count(line.get("retry_delay_ms")))
+    return now(record, state, Activity.RATE_LIMITED, until=until, note=_retry(line))
+
+
+def _rate_limit(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    """Take in that a subscription's limit is reached; short of that the line is a warning, or no news."""
+    info = mapping(line.get("rate_limit_info"))
+    if info.get("status") != "rejected":
+        return ()
+    resets = count(info.get("resetsAt"))
+    until = datetime.fromtimestamp(resets, UTC) if 0 < resets < LAST_SECOND else None
+    limit = words(info.get("rateLimitType")).replace("_", " ") or "unnamed"
+    return now(record, state, Activity.RATE_LIMITED, until=until, note=f"The {limit} limit is reached.")
+
+
+def _nothing(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    """Pass over a line that tells nothing we keep."""
+    return ()
+
+
 def _assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
     message = mapping(line.get("message"))
     answer = words(message.get("id")) or _own_id(record, line)
     facts = list(_conversation(line, state))
+    if not line.get("error"):
+        facts += now(record, state, Activity.WORKING)
     for block in objects(message.get("content")):
         facts += _said(record, answer, block, state, is_error=bool(line.get("error")))
     return facts + _used(record, state, answer, message.get("model"), message.get("usage"))
@@ -184,7 +177,8 @@ def _stream_event(record: Line, line: Line, state: State) -> Iterable[Fact]:
         answer, model = words(message.get("id")), _model_name(message.get("model"))
         streaming.pop(answer, None)
         state["streaming"] = [*streaming.items(), (answer, model)][-STREAMS_REMEMBERED:]
-        return [*_conversation(line, state), *_used(record, state, answer, model, message.get("usage"))]
+        facts = [*_conversation(line, state), *now(record, state, Activity.WORKING)]
+        return facts + _used(record, state, answer, model, message.get("usage"))
     if event.get("type") == "message_delta" and streaming:
         # Older versions do not name the answer: then it is the one that began last.
         answer = words(line.get("api_message_id")) or [*streaming][-1]
@@ -217,6 +211,8 @@ def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
     state["results"] = [*seen, identity][-RESULTS_REMEMBERED:]
     state["ended"] = True
     facts += _settled(record, state, identity)
+    if activity(state) != Activity.RATE_LIMITED:
+        facts += now(record, state, Activity.IDLE)
     if (line.get("is_error") is True or str(line.get("subtype")).startswith("error")) and not state.get("stopping"):
         facts.append(failure(_complaint(line)))
     return facts
@@ -285,10 +281,14 @@ def _own_key(record: Line, line: Line) -> str:
     return key(str(line.get("type")), _own_id(record, line))
 
 
-_READERS: dict[str, Callable[[Line, Line, State], Iterable[Fact]]] = {
+_READERS: dict[str, Reader] = {
     "assistant": _assistant,
+    "auth_status": _nothing,
+    "rate_limit_event": _rate_limit,
     "result": _result,
     "stream_event": _stream_event,
     "system": _system,
+    "tool_progress": _nothing,
+    "tool_use_summary": _nothing,
     "user": _user,
 }

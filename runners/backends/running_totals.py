@@ -22,6 +22,8 @@ ByModel = Mapping[str, Sequence[int]]
 NONE: Tokens = (0, 0, 0, 0)
 #: An answer is shown in several lines; only the latest answers can still change.
 ANSWERS_REMEMBERED = 64
+#: In place of a conversation's id: the next one that is told.
+OF_WHAT_COMES = None
 #: Runs of a conversation in a row that told no total; each doubles the combinations to look at.
 RUNS_REMEMBERED = 8
 
@@ -51,10 +53,17 @@ class Difference:
 def begin(state: dict[str, Any], conversation: str) -> None:
     """Go on with the totals of `conversation`, or start new ones if they are of another."""
     totals = state.get("totals")
+    if totals and totals["conversation"] is OF_WHAT_COMES:
+        totals["conversation"] = conversation
     if totals and totals["conversation"] == conversation:
         return
     lost = bool(totals and (totals["lost"] or totals["unsettled"]))
     state["totals"] = {"conversation": conversation, "cost": None, "lost": lost, "models": {}, "unsettled": []}
+
+
+def handed_on(totals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the totals with which a copy of their conversation begins, under an id that is not known yet."""
+    return {**totals, "conversation": OF_WHAT_COMES}
 
 
 def answer_used(state: dict[str, Any], answer: str, model: str, tokens: Tokens) -> tuple[Tokens, Tokens] | None:

@@ -12,7 +12,7 @@ from runners.models.node import Node
 from runners.models.project import Project
 from runners.models.session import Session
 from runners.querysets import RunnerQuerySet
-from runners.states import TERMINAL, ConversationMode, Isolation, RestartPolicy, RunnerStatus, WorktreeEnd
+from runners.states import TERMINAL, Activity, ConversationMode, Isolation, RestartPolicy, RunnerStatus, WorktreeEnd
 
 
 class Runner(models.Model):
@@ -187,6 +187,10 @@ class Observation(models.Model):
     output_bytes = models.BigIntegerField(default=0)
     telemetry_offset = models.BigIntegerField(default=0, help_text="Bytes of telemetry.jsonl already in the database.")
     parser_state = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    activity = models.CharField(max_length=16, choices=Activity, blank=True, help_text="What the program is about.")
+    activity_until = models.DateTimeField(null=True, blank=True, help_text="When the provider's limit ends, if told.")
+    activity_note = models.CharField(max_length=200, blank=True, help_text="What it asks for, or the provider's words.")
+    activity_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"{self.cpu_percent:.0f} % cpu, {self.memory_mb:.0f} MB"

@@ -9,8 +9,9 @@ import structlog
 from django.db import transaction
 
 from runners.backends import get_backend
-from runners.backends.base import FailureFact, MessageFact, SessionFact, UsageFact
+from runners.backends.base import Fact, FailureFact, MessageFact, SessionFact, UsageFact
 from runners.models import Observation, Runner, Session
+from runners.services import activity
 from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import add_messages
 from runners.services.late import ingest_late
@@ -56,9 +57,9 @@ def ingest(batch: Batch) -> int:
         .select_related("project", "node", "session")
         .get(pk=batch.runner_id)
     )
-    charges = _take_in(runner, batch, observation.parser_state)
+    charges = _take_in(runner, batch, observation)
     observation.telemetry_offset = batch.end_offset
-    observation.save(update_fields=["telemetry_offset", "parser_state"])
+    observation.save(update_fields=["telemetry_offset", "parser_state", *activity.COLUMNS])
     if runner.status == RunnerStatus.RUNNING and any(record.get("kind") in RUNS_NOW for record in batch.records):
         hold_if_spent(runner)
     # Last: the rows of budgets are shared by many runners, and are locked from here on.
@@ -66,9 +67,9 @@ def ingest(batch: Batch) -> int:
     return batch.end_offset
 
 
-def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> list[Charge]:
-    backend = get_backend(runner.backend)
-    facts = [fact for record in batch.records for fact in backend.read(record, state)]
+def _take_in(runner: Runner, batch: Batch, observation: Observation) -> list[Charge]:
+    state = observation.parser_state
+    facts = _read(runner, batch, observation)
     charges: list[Charge] = []
     if runner.session is not None and facts:
         add_messages(runner.session, runner, [fact for fact in facts if isinstance(fact, MessageFact)])
@@ -82,6 +83,18 @@ def _take_in(runner: Runner, batch: Batch, state: dict[str, Any]) -> list[Charge
     for record in batch.records:
         apply_record(runner, record, state)
     return charges
+
+
+def _read(runner: Runner, batch: Batch, observation: Observation) -> list[Fact]:
+    backend, state = get_backend(runner.backend), observation.parser_state
+    if runner.model:
+        state.setdefault("model", runner.model)
+    found: list[Fact] = []
+    for record in batch.records:
+        facts = list(backend.read(record, state))
+        activity.note_activity(observation, record, facts)
+        found += facts
+    return found
 
 
 def _name_session(session: Session, fact: SessionFact) -> None:

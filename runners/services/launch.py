@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from outbox.services import enqueue
 from runners import acts, events
-from runners.backends import get_backend
+from runners.backends import get_backend, running_totals
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
 from runners.models import Message, Node, Observation, Project, Runner, Session
@@ -111,7 +111,18 @@ def _session(project: Project, request: LaunchRequest) -> Session:
             f"There is no {request.backend} session {request.session_id!r} in {project.name} to go on with.",
             field="session_id",
         )
-    return session
+    return _fork(session, request) if request.conversation_mode == ConversationMode.FORK else session
+
+
+def _fork(origin: Session, request: LaunchRequest) -> Session:
+    """Return a new session that begins as a copy of `origin`: the program makes the copy when it starts."""
+    if not origin.external_id:
+        raise InvalidRequest(
+            "Its program has not told its own id of this session: it cannot be forked.", field="session_id"
+        )
+    return Session.objects.create(
+        project=origin.project, backend=origin.backend, title=_title(request), resumed_from=origin
+    )
 
 
 def _title(request: LaunchRequest) -> str:
@@ -187,11 +198,14 @@ def carried_state(session: Session, runner: Runner) -> dict[str, Any]:
     """Return what the parser of a resumed conversation must know: the running totals its program goes on from."""
     if runner.conversation_mode == ConversationMode.NEW:
         return {}
+    forked = runner.conversation_mode == ConversationMode.FORK
     last = (
-        Observation.objects.filter(runner__session=session)
+        Observation.objects.filter(runner__session=session.resumed_from if forked else session)
         .exclude(runner=runner)
         .order_by("-runner__created_at")
         .first()
     )
     totals = last.parser_state.get("totals") if last else None
+    if totals and forked:
+        totals = running_totals.handed_on(totals)
     return {"totals": totals} if totals else {}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from runners.backends import get_backend
-from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, UsageFact
+from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, StateFact, UsageFact
 from runners.models import Runner
 from runners.services.ingest import Batch, ingest
-from runners.states import Role, RunnerStatus
+from runners.states import Activity, Role, RunnerStatus
 from tests.runners.factories import make_runner
 
 STARTED = {"t": 1.0, "kind": "started", "pid": 42, "start_ticks": 7, "boot_id": "b"}
@@ -22,6 +22,8 @@ class Teller(Backend):
 
     name = "teller"
     label = "Teller"
+    resumes = True
+    forks = True
 
     def command(self, runner: Any, program: str) -> Command:
         return Command(argv=["true"])
@@ -47,6 +49,10 @@ class Teller(Backend):
                 )
             case {"session": external_id}:
                 yield SessionFact(external_id=external_id)
+            case {"about": activity, **rest}:
+                about: Any = rest
+                until = datetime.fromtimestamp(about["until"], UTC) if "until" in about else None
+                yield StateFact(activity=Activity(activity), until=until, note=about.get("note", ""), at=at)
             case {"fail": reason}:
                 yield FailureFact(reason=reason)
 

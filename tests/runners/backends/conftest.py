@@ -1,9 +1,11 @@
 """Fixtures of the backend tests: a node's view of a program, without a database."""
 
+import uuid
 from pathlib import Path
 
 import pytest
 
+from runners.models import Session
 from tests.fake_models.fixture import model_server
 
 __all__ = ["model_server"]
@@ -23,3 +25,9 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def session() -> Session:
+    """A conversation that no program has seen."""
+    return Session(id=uuid.uuid4())

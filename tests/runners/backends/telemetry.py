@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -13,7 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from runners.backends.base import Backend, Command, FailureFact, MessageFact, SessionFact, UsageFact
+from runners.backends.base import Backend, Command, FailureFact, MessageFact, SessionFact, StateFact, UsageFact
+from runners.backends.running_totals import handed_on
 from tests.fake_models import Usage
 
 Record = dict[str, Any]
@@ -26,7 +29,10 @@ class Process:
         self.records: list[Record] = []
         self._arrived = threading.Condition()
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command.argv, env={**env}, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe)
+        # A group of its own: signals go to all of it as from the shim. Some programs are a script around the real one.
+        self._process = subprocess.Popen(
+            command.argv, env={**env}, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
         self._add(kind="started", pid=self._process.pid, start_ticks=time.monotonic_ns(), boot_id="here")
         streams = {"stdout": self._process.stdout, "stderr": self._process.stderr}
         self._readers = [threading.Thread(target=self._read, args=item, daemon=True) for item in streams.items()]
@@ -40,11 +46,12 @@ class Process:
         """Send a signal; `as_stop`: an operator asked for it, which the shim notes first."""
         if as_stop:
             self._add(kind="stopping", reason="asked")
-        self._process.send_signal(signal_number)
+        os.killpg(self._process.pid, signal_number)
 
     def kill(self) -> None:
-        """End it if it still runs: a test that failed may have left it."""
-        self._process.kill()
+        """End what still runs of it: a test that failed may have left it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
     def wait_for(self, word: str, timeout_seconds: float = 20) -> None:
@@ -59,7 +66,7 @@ class Process:
         try:
             code = self._process.wait(timeout_seconds)
         finally:
-            self._process.kill()
+            self.kill()
         for reader in self._readers:
             reader.join(10)
         ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
@@ -85,6 +92,7 @@ class Ledger:
     usage: dict[str, UsageFact] = field(default_factory=dict)
     sessions: list[SessionFact] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    states: list[StateFact] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
 
     def take(self, backend: Backend, records: Iterable[Record]) -> Ledger:
@@ -100,6 +108,8 @@ class Ledger:
                         self.sessions.append(fact)
                     case FailureFact():
                         self.failures.append(fact.reason)
+                    case StateFact():
+                        self.states.append(fact)
             # jsonb does not keep the order of keys.
             self.state = json.loads(json.dumps(self.state, sort_keys=True))
         return self
@@ -109,6 +119,16 @@ class Ledger:
         totals = self.state.get("totals")
         self.state = {"totals": totals} if totals else {}
         return self
+
+    def fork(self) -> Ledger:
+        """Return the ledger of a session that begins as a copy of this one."""
+        totals = self.state.get("totals")
+        return Ledger(state={"totals": handed_on(totals)} if totals else {})
+
+    @property
+    def activities(self) -> list[str]:
+        """What the program was about, one after the other."""
+        return [str(fact.activity) for fact in self.states]
 
     @property
     def tokens(self) -> Usage:
