@@ -5,6 +5,7 @@ from django.urls import path
 
 from dashboard.views import (
     audit,
+    budgets,
     events,
     launch,
     nodes,
@@ -14,6 +15,7 @@ from dashboard.views import (
     runners,
     sessions,
     signin,
+    usage,
     webhooks,
 )
 
@@ -36,6 +38,11 @@ urlpatterns = [
     path("new-project/", projects.new_project, name="new_project"),
     path("projects/<slug:name>/", projects.project, name="project"),
     path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
+    path("usage/", usage.usage, name="usage"),
+    path("budgets/", budgets.budgets, name="budgets"),
+    path("new-budget/", budgets.new_budget, name="new_budget"),
+    path("budgets/<int:budget_id>/raise/", budgets.raise_one, name="raise_budget"),
+    path("budgets/<int:budget_id>/switch/<slug:verb>/", budgets.switch, name="switch_budget"),
     path("nodes/", nodes.nodes, name="nodes"),
     path("audit/", audit.audit, name="audit"),
     path("operations/", operations.operations, name="operations"),

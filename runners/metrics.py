@@ -10,8 +10,9 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from runners.models import Node, Runner, Session
+from runners.models import Budget, Node, Runner, Session
 from runners.models.usage import TOKEN_COLUMNS
+from runners.services.standing import standings
 from runners.states import NodeStatus
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
-            families = [_runners(), _runners_by_project(), _nodes(), *_sessions_and_tokens()]
+            families = [_runners(), _runners_by_project(), _nodes(), *_sessions_and_tokens(), *_budgets()]
         except DatabaseError as error:
             # Other metrics are still worth having; what is not known is left out, not shown as 0.
             log.warning("fleet_metrics_unavailable", error=str(error))
@@ -66,6 +67,22 @@ def _sessions_and_tokens() -> Iterable[GaugeMetricFamily]:
     for column in TOKEN_COLUMNS:
         tokens.add_metric([column.removesuffix("_tokens")], sums[column])
     yield tokens
+
+
+def _budgets() -> Iterable[GaugeMetricFamily]:
+    labels = ["budget", "scope", "scope_key", "unit"]
+    used = GaugeMetricFamily("stratavore_budget_used", "Used in the present period, in its unit.", labels=labels)
+    limit = GaugeMetricFamily("stratavore_budget_limit", "Its limit now, in its unit.", labels=labels)
+    unknown = GaugeMetricFamily(
+        "stratavore_budget_unknown_tokens", "Tokens in the present period whose cost nobody knows.", labels=labels
+    )
+    for standing in standings(Budget.objects.active()):
+        budget = standing.budget
+        values = [budget.name, budget.scope, budget.scope_key, budget.unit]
+        used.add_metric(values, float(standing.used))
+        limit.add_metric(values, float(standing.limit))
+        unknown.add_metric(values, standing.unknown_tokens)
+    return used, limit, unknown
 
 
 REGISTRY.register(FleetCollector())

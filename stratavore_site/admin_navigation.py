@@ -19,6 +19,7 @@ RECORDS = {
     ],
     "Spending": [
         ("Usage", "payments", "runners.usageentry"),
+        ("Budgets", "savings", "runners.budget"),
         ("Prices", "sell", "runners.modelprice"),
     ],
     "Workforce": [

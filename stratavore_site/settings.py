@@ -180,6 +180,8 @@ SPECTACULAR_SETTINGS = {
         "ItemResult": "runners.states.ItemResult",
         "WorktreeEnd": "runners.states.WorktreeEnd",
         "CostSource": "runners.states.CostSource",
+        "BudgetScope": "runners.states.BudgetScope",
+        "BudgetAction": "runners.states.BudgetAction",
         "AgentStatus": "agents.states.AgentStatus",
         "JobStatus": "agents.states.JobStatus",
         "JobDecision": "agents.states.Decision",

@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 
+from dashboard.budget_rows import alarms
 from dashboard.changes import FLEET, latest_events
 from dashboard.page import live_page, show
 from dashboard.rows import load_node_rows, runner_rows, shown_runners
@@ -32,6 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "limit": ACTIVE_ROWS,
         "nodes": load_node_rows(),
         "events": latest_events(FEED_ROWS),
+        "alarms": alarms(),
         "has_projects": Project.objects.exists(),
         "has_runners": any(counts.values()),
     }

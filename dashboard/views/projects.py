@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from dashboard.budget_rows import budgets_of_project
 from dashboard.changes import FLEET
 from dashboard.forms import ProjectForm
 from dashboard.page import live_page, need, show, tell_refusal
@@ -55,6 +56,7 @@ def project(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "project": found,
         "quota": _quota(found),
+        "budgets": budgets_of_project(found.name),
         "rows": runner_rows(shown_runners().filter(project=found)[:RUNNERS_SHOWN]),
         "limit": RUNNERS_SHOWN,
         "match_json": json.dumps({"project": found.name}),

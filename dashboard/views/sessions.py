@@ -72,6 +72,8 @@ def messages(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _cost(entry: UsageEntry) -> str:
+    if entry.cost_usd is None and entry.settled_by_id:
+        return "in the total"
     return figures.dollars(entry.cost_usd)
 
 

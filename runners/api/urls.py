@@ -2,6 +2,7 @@
 
 from rest_framework.routers import SimpleRouter
 
+from runners.api.budget_views import BudgetViewSet
 from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
 from runners.api.runner_views import RunnerViewSet
@@ -15,6 +16,7 @@ router.register("runners", RunnerViewSet, basename="runner")
 router.register("sessions", SessionViewSet, basename="session")
 router.register("operations", OperationViewSet, basename="operation")
 router.register("nodes", NodeViewSet, basename="node")
+router.register("budgets", BudgetViewSet, basename="budget")
 router.register("prices", PriceViewSet, basename="price")
 router.register("usage", UsageViewSet, basename="usage")
 
