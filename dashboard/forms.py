@@ -4,11 +4,13 @@ import shlex
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.http import QueryDict
 
 from runners.backends import all_backends
 from runners.backends.base import LaunchRequest
 from runners.models import Project
+from runners.services.containers import CONTAINER, NO_NETWORK
 from runners.states import ConversationMode, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 
@@ -61,6 +63,18 @@ class LaunchForm(forms.Form):
         help_text="Words separated by blanks; it goes to a node that has them all.",
         widget=forms.TextInput(attrs={"class": "mono", "placeholder": "gpu"}),
     )
+    runtime = forms.ChoiceField(
+        required=False,
+        choices=[("process", "On the node"), ("container", "In a container")],
+        label="Where it runs",
+    )
+    image = forms.CharField(
+        required=False,
+        max_length=300,
+        help_text="It must have the program, and be on the node already.",
+        widget=forms.TextInput(attrs={"class": "mono", "list": "images"}),
+    )
+    network = forms.ChoiceField(required=False)
     wait = forms.BooleanField(
         required=False, label="Wait for a place", help_text="If quota or nodes are full, queue it instead of refusing."
     )
@@ -76,6 +90,7 @@ class LaunchForm(forms.Form):
         super().__init__(*args, **kwargs)
         _choices(self, "project", [(name, name) for name in Project.objects.open().values_list("name", flat=True)])
         _choices(self, "backend", [(backend.name, backend.label) for backend in all_backends()])
+        _choices(self, "network", [(name, name) for name in (NO_NETWORK, *settings.CONTAINER_NETWORKS)])
 
     def clean_command(self) -> list[str]:
         return _words(self.cleaned_data["command"])
@@ -91,6 +106,7 @@ class LaunchForm(forms.Form):
         typed = self.cleaned_data
         session = typed["session_id"]
         grace = typed["grace_seconds"]
+        contained = typed["runtime"] == CONTAINER
         return LaunchRequest(
             backend=typed["backend"],
             argv=typed["command"] if typed["backend"] == "command" else [],
@@ -100,6 +116,9 @@ class LaunchForm(forms.Form):
             workspace=typed["workspace"],
             isolation=typed["isolation"],
             worktree_end=typed["worktree_end"],
+            runtime=typed["runtime"] or "process",
+            image=typed["image"] if contained else "",
+            network=typed["network"] if contained else "",
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
             labels=typed["labels"],

@@ -7,7 +7,7 @@ from celery import shared_task
 
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
-from runners.runtimes.shim_client import ShimGone
+from runners.runtimes.shim_client import ShimGone, ShimRefused
 from runners.services import enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.start import start_on_node
@@ -49,6 +49,9 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
     except ShimGone:
         # It ended meanwhile, and that is reported by itself.
         log.info("nothing_to_steer", runner_id=runner_id, generation=generation, verb=verb)
+    except ShimRefused as refusal:
+        # It goes on as it was, and is shown so.
+        log.warning("not_steered", runner_id=runner_id, generation=generation, verb=verb, reason=str(refusal))
 
 
 @shared_task

@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -46,6 +47,8 @@ def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResp
         "chosen": form["backend"].value(),
         "has_projects": Project.objects.open().exists(),
         "has_nodes": Node.objects.accepting().exists(),
+        "has_engine": Node.objects.with_engine().exists(),
+        "images": [image for image in settings.CONTAINER_IMAGES if "*" not in image],
         "node_labels": sorted({label for labels in Node.objects.values_list("labels", flat=True) for label in labels}),
         "session": _found(Session.objects.all(), form["session_id"].value()),
     }
@@ -89,6 +92,9 @@ def _initial(request: HttpRequest) -> dict[str, object]:
             "isolation": again.isolation,
             "worktree_end": again.worktree_end,
             "labels": " ".join(again.labels),
+            "runtime": again.runtime,
+            "image": again.image,
+            "network": again.network,
         }
     if session is not None:
         initial |= {"project": session.project.name, "backend": session.backend, "session_id": str(session.pk)}

@@ -13,6 +13,8 @@ class LaunchForm extends HTMLElement {
     this.field("prompt").hidden = prompt === "none" || command === "yes";
     this.field("model").hidden = command === "yes";
     this.field("flags").hidden = !flags;
+    const runtime = this.querySelector("select[name=runtime]");
+    for (const name of runtime ? ["image", "network"] : []) this.field(name).hidden = runtime.value !== "container";
     const hint = this.querySelector("[data-flags-hint]");
     hint.hidden = !flags;
     hint.textContent = flags ? `Flags it takes: ${flags.split(" ").join(", ")}` : "";
