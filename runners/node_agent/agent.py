@@ -101,7 +101,6 @@ class NodeAgent:
 
     async def _register(self) -> None:
         programs = await asyncio.to_thread(find_programs)
-        self.engine = await asyncio.to_thread(find_engine)
         await in_database(
             lambda: register_node(
                 self.name,
@@ -124,8 +123,10 @@ class NodeAgent:
             await self._register()
 
     async def _look_for_engine(self) -> None:
-        """Tell when a container engine came, went or was renewed."""
-        if await asyncio.to_thread(find_engine) != self.engine:
+        """Tell when a container engine came, went or was renewed. Not a part of registering: an engine may be slow."""
+        found = await asyncio.to_thread(find_engine, self.engine)
+        if found != self.engine:
+            self.engine = found
             await self._register()
 
     async def _read_for_ever(self) -> None:

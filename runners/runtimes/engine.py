@@ -30,6 +30,10 @@ class EngineError(Exception):
     """The engine is not there, or refused; the message is a sentence."""
 
 
+class NoEngine(EngineError):
+    """Nobody listens; an engine that listens and is only slow is there."""
+
+
 @dataclass(frozen=True)
 class NewContainer:
     """What a container is made of."""
@@ -60,12 +64,14 @@ def engine_socket() -> Path | None:
     return next((path for path in candidates if path.is_socket() and os.access(path, os.W_OK)), None)
 
 
-def find_engine() -> dict[str, str]:
-    """Return {name, version} of this node's engine; empty where none answers."""
+def find_engine(known: dict[str, str]) -> dict[str, str]:
+    """Return {name, version, rootless} of this node's engine; empty where there is none, `known` where it is slow."""
     try:
         return Engine.here().facts
-    except EngineError:
+    except NoEngine:
         return {}
+    except EngineError:
+        return known
 
 
 class Engine:
@@ -79,7 +85,7 @@ class Engine:
         """Return this node's engine. Raises EngineError where there is none."""
         path = engine_socket()
         if path is None:
-            raise EngineError("There is no container engine on this node: start Podman's or Docker's API service.")
+            raise NoEngine("There is no container engine on this node: start Podman's or Docker's API service.")
         return cls(path)
 
     @cached_property
@@ -214,7 +220,7 @@ class Engine:
             try:
                 connection.connect(str(self.socket))
             except OSError as error:
-                raise EngineError(f"No container engine answers at {self.socket}.") from error
+                raise NoEngine(f"No container engine answers at {self.socket}.") from error
 
 
 def _says_taken(error: Any) -> bool:

@@ -46,6 +46,7 @@ def allowed(settings: Settings) -> None:
 def stack(allowed: None, make_stack: Callable[..., Stack], podman: Podman) -> Stack:
     made = make_stack(STRATAVORE_CONTAINER_ENGINE=f"unix://{podman.socket}", STRATAVORE_CONTAINER_IMAGES=IMAGE)
     made.start_runners()
+    wait_until(lambda: Node.objects.get(name=made.node).engine, "the node reports its engine")
     return made
 
 
