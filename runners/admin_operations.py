@@ -1,10 +1,10 @@
-"""Operations and worktrees as staff see them: read-only."""
+"""Operations and findings as staff see them: read-only."""
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RangeDateTimeFilter
 
 from runners.admin_base import ReadOnlyAdmin, ReadOnlyInline
-from runners.models import Operation, OperationItem
+from runners.models import Operation, OperationItem, ReconcilerFinding
 
 
 class OperationItemInline(ReadOnlyInline):
@@ -22,3 +22,11 @@ class OperationAdmin(ReadOnlyAdmin):
     search_fields = ["verb", "actor", "=id"]
     ordering = ["-created_at"]
     inlines = [OperationItemInline]
+
+
+@admin.register(ReconcilerFinding)
+class ReconcilerFindingAdmin(ReadOnlyAdmin):
+    list_display = ["at", "rule", "name", "found", "done", "place"]
+    list_filter = ["rule", "place", ("at", RangeDateTimeFilter)]
+    search_fields = ["name", "found", "done"]
+    ordering = ["-at"]

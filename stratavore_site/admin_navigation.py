@@ -12,6 +12,7 @@ RECORDS = {
         ("Projects", "folder_code", "runners.project"),
         ("Nodes", "dns", "runners.node"),
         ("Operations", "checklist", "runners.operation"),
+        ("Findings", "troubleshoot", "runners.reconcilerfinding"),
     ],
     "Conversations": [
         ("Sessions", "forum", "runners.session"),

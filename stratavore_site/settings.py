@@ -242,6 +242,8 @@ WEBHOOK_RETENTION_DAYS = environment.integer("WEBHOOK_RETENTION_DAYS", 30, minim
 
 # --- Runners -----------------------------------------------------------------------------------------------------
 
+#: How long what the reconciler found is kept.
+RECONCILER_FINDINGS_DAYS = environment.integer("RECONCILER_FINDINGS_DAYS", 30, minimum=1)
 #: Backend name to the class that drives the program. A project of yours may add its own.
 RUNNER_BACKENDS = {
     "command": "runners.backends.command.CommandBackend",

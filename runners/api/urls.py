@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 from runners.api.budget_views import BudgetViewSet
 from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
+from runners.api.reconciler_views import ReconcilerViewSet
 from runners.api.runner_views import RunnerViewSet
 from runners.api.session_views import SessionViewSet
 from runners.api.usage_views import UsageViewSet
@@ -15,6 +16,7 @@ router.register("projects", ProjectViewSet, basename="project")
 router.register("runners", RunnerViewSet, basename="runner")
 router.register("sessions", SessionViewSet, basename="session")
 router.register("operations", OperationViewSet, basename="operation")
+router.register("reconciler", ReconcilerViewSet, basename="reconciler")
 router.register("nodes", NodeViewSet, basename="node")
 router.register("budgets", BudgetViewSet, basename="budget")
 router.register("prices", PriceViewSet, basename="price")

@@ -3,6 +3,7 @@ from runners.models.node import Node
 from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
 from runners.models.project import Project, ResourceQuota
+from runners.models.reconciler import ReconcilerFinding, ReconcilerRound
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
 from runners.models.usage import UsageEntry
@@ -21,6 +22,8 @@ __all__ = [
     "Operation",
     "OperationItem",
     "Project",
+    "ReconcilerFinding",
+    "ReconcilerRound",
     "ResourceQuota",
     "Runner",
     "RunnerMove",

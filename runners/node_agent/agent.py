@@ -40,6 +40,7 @@ from runners.runtimes.engine import find_engine
 from runners.runtimes.process import ZYGOTE_SOCKET
 from runners.runtimes.zygote import start_zygote
 from runners.services.failover import fence
+from runners.services.findings import note_attempt, note_round
 from runners.services.nodes import heartbeat_node, register_node
 from runners.services.reconcile import reconcile_node, superseded
 from runners.services.start import nudge_socket
@@ -190,6 +191,7 @@ class NodeAgent:
         for attempt in lost:
             log.warning("shim_lost", run=attempt.name)
             await asyncio.to_thread(runtime_of(attempt.directory).record_lost, attempt.directory)
+            await in_database(partial(note_attempt, *attempt.key, rule="dead_shims", node=self.name))
         states = {live.key: live.paused for live in alive}
         kept = {attempt.key for attempt in map(attempt_at, self.runs.iterdir()) if attempt}
         await in_database(lambda: reconcile_node(self.name, states, kept))
@@ -197,9 +199,12 @@ class NodeAgent:
             log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
             directory = run_directory(runner_id, generation)
             await in_database(partial(fence, runner_id, generation, node=self.name))
+            rule = "superseded_attempts"
+            await in_database(partial(note_attempt, runner_id, generation, rule=rule, node=self.name))
             stop = runtime_of(directory).stop
             await asyncio.to_thread(stop, directory, grace_seconds=10, reason="superseded")
         await asyncio.to_thread(remove_leftovers, self.runs)
+        await in_database(lambda: note_round(self.name))
 
 
 def sessions_of(runner_ids: set[UUID]) -> list[str]:

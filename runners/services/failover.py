@@ -11,6 +11,7 @@ from outbox.services import record_act
 from runners import events
 from runners.exceptions import LaunchRefused, MoveRefused
 from runners.models import Attempt, Node, Observation, Runner
+from runners.services.findings import note
 from runners.services.restart import plan_restart, restart_runner
 from runners.sql import database_now
 from runners.states import NodeStatus, RestartPolicy, RunnerStatus
@@ -60,6 +61,7 @@ def _start_elsewhere(runner_id: UUID) -> bool:
     reason = f"node lost: {node.name} is silent since {node.last_seen_at:%H:%M:%S}"
     move(runner_id, RunnerStatus.FAILED, generation=runner.generation, actor=ACTOR, reason=reason)
     moved = restart_runner(runner_id, actor=ACTOR, reason=f"restarted: {node.name} is lost")
+    note("lost_nodes", runner=moved, node=node, found=reason, done=f"started again on {moved.node}")
     log.warning("failed_over", runner_id=str(runner_id), lost=node.name, now=str(moved.node))
     return True
 

@@ -17,6 +17,7 @@ from runners.exceptions import MoveRefused
 from runners.models import Node, Operation, Runner, Worktree
 from runners.querysets import RunnerQuerySet
 from runners.services.failover import lost_nodes
+from runners.services.findings import CONTROL_PLANE, note, note_round, prune_findings
 from runners.services.launch import send_start
 from runners.services.lifecycle import report_alive, report_lost
 from runners.services.operations.begin import send_run
@@ -44,17 +45,11 @@ WORKTREE_PATIENCE = timedelta(minutes=15)
 
 def reconcile() -> dict[str, int]:
     """Run the rules of the control plane; return how many times each acted."""
-    rules = (
-        silent_nodes,
-        lost_nodes,
-        unstarted_runners,
-        unstopped_runners,
-        unfinished_worktrees,
-        stalled_operations,
-    )
-    done = {rule.__name__: rule() for rule in rules}
+    done = {rule.__name__: rule() for rule in RULES}
     if any(done.values()):
         log.info("reconciled", **done)
+    note_round(CONTROL_PLANE)
+    prune_findings()
     return done
 
 
@@ -63,11 +58,19 @@ def silent_nodes() -> int:
     silent = Node.objects.exclude(status=NodeStatus.OFFLINE).filter(last_seen_at__lt=database_now() - NODE_SILENCE)
     changed = 0
     for node in silent:
-        Node.objects.filter(pk=node.pk, last_seen_at=node.last_seen_at).update(status=NodeStatus.OFFLINE)
+        _set_offline(node)
         # A stopping runner stays so: unknown would forget that it was asked to end.
         for runner in Runner.objects.filter(node=node, status__in=[RunnerStatus.RUNNING, RunnerStatus.PAUSED]):
             changed += _try_move(runner, RunnerStatus.UNKNOWN, reason=f"node {node.name} is silent")
     return changed
+
+
+@transaction.atomic
+def _set_offline(node: Node) -> None:
+    if not Node.objects.filter(pk=node.pk, last_seen_at=node.last_seen_at).update(status=NodeStatus.OFFLINE):
+        return
+    found = f"silent since {node.last_seen_at:%Y-%m-%d %H:%M:%S}"
+    note("silent_nodes", node=node, found=found, done="it is offline, and its runners are unknown")
 
 
 def unstarted_runners() -> int:
@@ -77,7 +80,7 @@ def unstarted_runners() -> int:
         status_changed_at__lt=database_now() - START_PATIENCE,
         node__status=NodeStatus.ONLINE,
     )
-    return _send_again(late, RunnerStatus.STARTING, send_start)
+    return _send_again("unstarted_runners", late, RunnerStatus.STARTING, send_start)
 
 
 def unstopped_runners() -> int:
@@ -89,7 +92,10 @@ def unstopped_runners() -> int:
         if runner.status_changed_at < now - STOP_PATIENCE - timedelta(seconds=runner.grace_seconds)
     ]
     return _send_again(
-        Runner.objects.filter(pk__in=late), RunnerStatus.STOPPING, lambda runner: send_stop(runner, grace_seconds=0)
+        "unstopped_runners",
+        Runner.objects.filter(pk__in=late),
+        RunnerStatus.STOPPING,
+        lambda runner: send_stop(runner, grace_seconds=0),
     )
 
 
@@ -112,7 +118,9 @@ def _finish_again(runner_id: UUID, late: datetime) -> int:
     # The clock starts anew, so that the next round leaves it.
     if not Worktree.objects.filter(pk=runner_id, changed_at__lt=late).update(changed_at=database_now()):
         return 0
-    finish_worktree_soon(Runner.objects.select_related("node").get(pk=runner_id))
+    runner = Runner.objects.select_related("node").get(pk=runner_id)
+    finish_worktree_soon(runner)
+    note("unfinished_worktrees", runner=runner, found="its worktree waits", done=f"sent to {runner.node} again")
     return 1
 
 
@@ -131,6 +139,8 @@ def _run_again(operation: Operation) -> int:
     if not still.update(progressed_at=database_now()):
         return 0
     send_run(operation)
+    found = f"got no further since {operation.progressed_at:%H:%M:%S}"
+    note("stalled_operations", name=str(operation), found=found, done="sent to the workers again")
     return 1
 
 
@@ -141,14 +151,15 @@ def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collecti
     runner that is alive is what its shim says; one of which the node has no record is lost.
     """
     changed = 0
-    for runner in Runner.objects.filter(node__name=node_name, status__in=LIVE):
+    for runner in Runner.objects.filter(node__name=node_name, status__in=LIVE).select_related("node"):
         attempt = (runner.pk, runner.generation)
         if attempt not in kept:
             # One that is asked to end may not have begun: its stop task sees to it that it never does, and says so.
             if runner.status != RunnerStatus.STOPPING:
-                changed += _under_lock(runner, report_lost)
+                changed += _under_lock(runner, report_lost, "lost_runners", "its node has no such process", "failed")
         elif attempt in alive and runner.status == RunnerStatus.UNKNOWN:
-            changed += _under_lock(runner, partial(report_alive, paused=alive[attempt]))
+            report, status = partial(report_alive, paused=alive[attempt]), "paused" if alive[attempt] else "running"
+            changed += _under_lock(runner, report, "runners_found_again", "its node has it alive", f"it is {status}")
     return changed
 
 
@@ -161,21 +172,24 @@ def superseded(alive: Collection[Attempt]) -> list[Attempt]:
 
 
 @transaction.atomic
-def _under_lock(runner: Runner, report: Callable[[Runner], None]) -> int:
+def _under_lock(runner: Runner, report: Callable[[Runner], None], rule: str, found: str, done: str) -> int:
     locked = Runner.objects.select_for_update().attempt(runner.pk, runner.generation).first()
     if locked is None or locked.status != runner.status:
         return 0
     report(locked)
+    note(rule, runner=runner, found=found, done=done, place=str(runner.node))
     return 1
 
 
 @transaction.atomic
-def _send_again(runners: RunnerQuerySet, status: RunnerStatus, send: Callable[[Runner], None]) -> int:
+def _send_again(rule: str, runners: RunnerQuerySet, status: RunnerStatus, send: Callable[[Runner], None]) -> int:
     """Send for each runner that still has the status; its clock starts anew, so that the next round leaves it."""
     sent = 0
     for runner in runners.select_for_update(of=("self",), skip_locked=True).select_related("node"):
         Runner.objects.filter(pk=runner.pk, status=status).update(status_changed_at=database_now())
         send(runner)
+        found = f"{status.value} since {runner.status_changed_at:%H:%M:%S}"
+        note(rule, runner=runner, found=found, done=f"sent to {runner.node} again")
         sent += 1
     return sent
 
@@ -186,3 +200,14 @@ def _try_move(runner: Runner, to: RunnerStatus, *, reason: str) -> int:
     except MoveRefused:
         return 0  # it ended, or moved on, since it was read
     return 1
+
+
+#: In the order in which they run: what one finds, the next may mend.
+RULES: tuple[Callable[[], int], ...] = (
+    silent_nodes,
+    lost_nodes,
+    unstarted_runners,
+    unstopped_runners,
+    unfinished_worktrees,
+    stalled_operations,
+)
