@@ -9,6 +9,7 @@ from agents.states import JobStatus as J
 from agents.states import TodoStatus
 from outbox.registry import register
 from outbox.services import publish
+from outbox.states import Severity
 
 ARRIVALS = {status: f"agent.{status.value}" for status in A}
 JOB_ARRIVALS = {status: f"job.{status.value}" for status in J}
@@ -88,9 +89,11 @@ _TIME_VERBS = {
 def register_types() -> None:
     """Tell the outbox which events there are; called once, when the app is ready."""
     for status, description in _AGENT_MOVES.items():
-        register(ARRIVALS[status], description=description, data=_AGENT_DATA)
+        severity = Severity.WARNING if status == A.ERROR else Severity.INFO
+        register(ARRIVALS[status], description=description, data=_AGENT_DATA, severity=severity)
     for job_status, description in _JOB_MOVES.items():
-        register(JOB_ARRIVALS[job_status], description=description, data=_JOB_MOVE_DATA)
+        severity = Severity.WARNING if job_status == J.FAILED else Severity.INFO
+        register(JOB_ARRIVALS[job_status], description=description, data=_JOB_MOVE_DATA, severity=severity)
     for verb, description in _TIME_VERBS.items():
         register(f"time.{verb}", description=description, data=_TIME_DATA)
     register(

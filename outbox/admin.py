@@ -12,6 +12,7 @@ from unfold.decorators import display
 
 from outbox.actors import actor_of
 from outbox.admin_acts import AuditEntryAdmin as AuditEntryAdmin
+from outbox.admin_notifications import NotificationTargetAdmin as NotificationTargetAdmin
 from outbox.admin_webhooks import WebhookAdmin as WebhookAdmin
 from outbox.admin_webhooks import WebhookDeliveryAdmin as WebhookDeliveryAdmin
 from outbox.models import Entry

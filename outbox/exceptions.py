@@ -59,3 +59,12 @@ class AddressRefused(OutboxError):
 
 class WebhookInactive(OutboxError):
     """Nothing is sent to a webhook that is switched off."""
+
+
+class NotificationRefused(OutboxError):
+    """What was asked of a notification target makes no sense."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = {"field": field} if field else {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from outbox.exceptions import UnknownEventType
+from outbox.states import Severity
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _types: dict[str, "EventType"] = {}
@@ -24,17 +25,18 @@ class EventType:
     name: str
     description: str
     data: Mapping[str, str]
+    severity: Severity = Severity.INFO
 
     @property
     def required(self) -> frozenset[str]:
         return frozenset(field for field, word in self.data.items() if not word.endswith("?"))
 
 
-def register(name: str, *, description: str, data: Mapping[str, str]) -> EventType:
+def register(name: str, *, description: str, data: Mapping[str, str], severity: Severity = Severity.INFO) -> EventType:
     """Make an event type known. Registering the same again is harmless; a different one of that name is refused."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"An event type is named like runner.started, not {name!r}.")
-    new = EventType(name, description, MappingProxyType(dict(data)))
+    new = EventType(name, description, MappingProxyType(dict(data)), severity)
     if _types.setdefault(name, new) != new:
         raise ValueError(f"The event type {name} is registered twice, differently.")
     return new
@@ -46,6 +48,11 @@ def get(name: str) -> EventType:
         return _types[name]
     except KeyError:
         raise UnknownEventType(name) from None
+
+
+def severity_of(name: str) -> Severity:
+    """Return the severity of a type; info for one that is no longer registered."""
+    return _types[name].severity if name in _types else Severity.INFO
 
 
 def all_types() -> list[EventType]:

@@ -3,7 +3,8 @@
 #: Names of the advisory locks, so that no other part of the project takes the same by chance.
 NUMBERING_LOCK = 0x6F757400
 LANE_LOCK = 0x6F757401
-SEALING_LOCK = 0x6F757402
+SEALING_LOCK = 0x6F757403
+COLLECTING_LOCK = 0x6F757404
 
 # The ORM has no advisory locks. Released when the transaction ends, after its rows have become visible.
 LOCK_FOR_TRANSACTION = "SELECT pg_advisory_xact_lock(%s)"

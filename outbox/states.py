@@ -33,3 +33,23 @@ class DeliveryStatus(TextChoices):
     PENDING = "pending", "Pending"
     DELIVERED = "delivered", "Delivered"
     FAILED = "failed", "Failed"
+
+
+class Severity(TextChoices):
+    """How much an event matters to people who are told of it."""
+
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    CRITICAL = "critical", "Critical"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+class NotificationStatus(TextChoices):
+    """pending > sent | failed; failed > pending (by hand)."""
+
+    PENDING = "pending", "Pending"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"

@@ -3,10 +3,12 @@
 from celery import shared_task
 
 from outbox.services.check_audit import check_audit
+from outbox.services.collect import collect_due
 from outbox.services.relay import relay_in_turn
-from outbox.services.retention import purge_delivered, purge_deliveries
+from outbox.services.retention import purge_delivered, purge_deliveries, purge_notifications
 from outbox.services.seal import seal_committed
 from outbox.services.send import send_due
+from outbox.services.tell import tell_due
 
 
 @shared_task
@@ -17,9 +19,10 @@ def relay() -> None:
 
 @shared_task
 def purge() -> None:
-    """Delete delivered entries and the webhooks' log, once older than the settings keep them."""
+    """Delete delivered entries and the logs of webhooks and notifications, once older than the settings keep them."""
     purge_delivered()
     purge_deliveries()
+    purge_notifications()
 
 
 @shared_task
@@ -38,3 +41,10 @@ def send_webhooks() -> None:
 def verify_audit(everything: bool = False) -> None:
     """Look whether the audit log is what was written."""
     check_audit(everything=everything)
+
+
+@shared_task
+def send_notifications() -> None:
+    """Make messages of what waits to be told, and send those that are due."""
+    collect_due()
+    tell_due()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from outbox.registry import register
 from outbox.services import publish
+from outbox.states import Severity
 
 if TYPE_CHECKING:
     from runners.services.standing import Standing
@@ -31,8 +32,13 @@ _DATA = {
 
 def register_types() -> None:
     """Tell the outbox which events there are; called once, when the app is ready."""
-    register(WARNING, description="A budget reached 75 or 90 % of its limit.", data={**_DATA, "percent": "integer"})
-    register(SPENT, description="A budget is spent: its action applies.", data=_DATA)
+    register(
+        WARNING,
+        description="A budget reached 75 or 90 % of its limit.",
+        data={**_DATA, "percent": "integer"},
+        severity=Severity.WARNING,
+    )
+    register(SPENT, description="A budget is spent: its action applies.", data=_DATA, severity=Severity.CRITICAL)
     register(
         RAISED,
         description="An operator raised a budget for a while.",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from outbox.registry import register
 from outbox.services import publish
+from outbox.states import Severity
 from runners.models import Operation, Runner, Session, Worktree
 from runners.states import RunnerStatus as S
 
@@ -83,10 +84,14 @@ _DESCRIPTIONS = {
 }
 
 
+_TROUBLE = frozenset({"runner.failed", "runner.unknown"})
+
+
 def register_types() -> None:
     """Tell the outbox which events there are; called once, when the app is ready."""
     for name, description in _DESCRIPTIONS.items():
-        register(name, description=description, data=_RUNNER_DATA)
+        severity = Severity.WARNING if name in _TROUBLE else Severity.INFO
+        register(name, description=description, data=_RUNNER_DATA, severity=severity)
     register(
         "worktree.changed",
         description="A runner's attempt ended, and its worktree is kept, merged, removed or in use by the next.",

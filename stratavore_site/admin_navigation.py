@@ -31,6 +31,8 @@ RECORDS = {
         ("Outbox", "outbox", "outbox.entry"),
         ("Webhooks", "webhook", "outbox.webhook"),
         ("Webhook deliveries", "send", "outbox.webhookdelivery"),
+        ("Notification targets", "notifications", "outbox.notificationtarget"),
+        ("Notifications", "campaign", "outbox.notification"),
         ("Audit log", "policy", "outbox.auditentry"),
         ("Checks of the audit log", "verified", "outbox.auditcheck"),
         ("Runner history", "history", "runners.runnermove"),

@@ -51,6 +51,7 @@ beat_schedule = {
     "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
     # Retries that fall due, and lost wake-ups.
     "send-webhooks": {"task": "outbox.tasks.send_webhooks", "schedule": 1.0, "options": {"expires": 5}},
+    "send-notifications": {"task": "outbox.tasks.send_notifications", "schedule": 1.0, "options": {"expires": 5}},
     # What waits is started by the event that frees a place; this is for restarts that fall due and for lost wake-ups.
     "start-waiting": {"task": "runners.tasks.start_waiting", "schedule": 1.0, "options": {"expires": 5}},
     "seal-audit": {"task": "outbox.tasks.seal_audit", "schedule": 1.0, "options": {"expires": 5}},

@@ -118,6 +118,12 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     outbox.WebhookRefused: Problem(
         "webhook_refused", 422, "What was asked of a webhook makes no sense", "Mend the field named in `field`."
     ),
+    outbox.NotificationRefused: Problem(
+        "notification_refused",
+        422,
+        "What was asked of a notification target makes no sense",
+        "Mend the field named in `field`.",
+    ),
     outbox.WebhookInactive: Problem(
         "webhook_inactive", 409, "The webhook is switched off", "Switch it on first: PATCH with `active`."
     ),

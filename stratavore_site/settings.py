@@ -182,6 +182,8 @@ SPECTACULAR_SETTINGS = {
         "CostSource": "runners.states.CostSource",
         "BudgetScope": "runners.states.BudgetScope",
         "BudgetAction": "runners.states.BudgetAction",
+        "Severity": "outbox.states.Severity",
+        "NotificationStatus": "outbox.states.NotificationStatus",
         "AgentStatus": "agents.states.AgentStatus",
         "JobStatus": "agents.states.JobStatus",
         "JobDecision": "agents.states.Decision",
@@ -219,7 +221,7 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
     "runner.resumed": ["agents.handlers.on_runner_steered"],
 }
 #: Called with all events of a batch at once, for what a query for each event would make slow.
-OUTBOX_BATCH_HANDLERS = ["outbox.services.fan_out.fan_out"]
+OUTBOX_BATCH_HANDLERS = ["outbox.services.fan_out.fan_out", "outbox.services.notify.note_events"]
 #: Told after a batch that the stream has grown; best effort, for live views.
 OUTBOX_LISTENERS = ["dashboard.push.stream_grew"]
 

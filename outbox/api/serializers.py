@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from outbox.envelope import SOURCE
 from outbox.models import Entry
+from outbox.states import Severity
 
 
 class EventSerializer(serializers.ModelSerializer[Entry]):
@@ -25,6 +26,7 @@ class EventSerializer(serializers.ModelSerializer[Entry]):
 class EventTypeSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     description = serializers.CharField()
+    severity = serializers.ChoiceField(choices=Severity.choices)
     data = serializers.DictField(  # type: ignore[assignment]
         child=serializers.CharField(), help_text="Field to type; a type ending in `?` may be absent or null."
     )

@@ -1,6 +1,7 @@
 """The verbs of the outbox."""
 
+from outbox.services.alert import alert
 from outbox.services.audit import record_act
 from outbox.services.publish import enqueue, publish
 
-__all__ = ["enqueue", "publish", "record_act"]
+__all__ = ["alert", "enqueue", "publish", "record_act"]

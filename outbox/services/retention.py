@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from outbox import sql
+from outbox.models import Notification, NotificationItem
 from outbox.querysets import EntryQuerySet
 from outbox.services.audit import record_act
 from outbox.services.retry import sample
@@ -26,6 +27,15 @@ def purge_delivered() -> int:
 def purge_deliveries() -> int:
     """Delete webhooks' deliveries settled over WEBHOOK_RETENTION_DAYS ago, with their attempts; return how many."""
     return _purge(sql.PURGE_DELIVERIES, settings.WEBHOOK_RETENTION_DAYS)
+
+
+def purge_notifications() -> int:
+    """Delete messages settled over OUTBOX_RETENTION_DAYS ago, with what they told of; return how many."""
+    before = timezone.now() - timedelta(days=settings.OUTBOX_RETENTION_DAYS)
+    old = Notification.objects.filter(settled_at__lt=before)
+    NotificationItem.objects.filter(notification__in=old).delete()
+    count, _ = old.delete()
+    return count
 
 
 def _purge(statement: str, days: int) -> int:

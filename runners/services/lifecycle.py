@@ -7,8 +7,10 @@ from typing import Any
 
 from django.utils import timezone
 
+from outbox.services import alert
+from outbox.states import Severity
 from runners.models import Runner, Session
-from runners.services.restart import plan_restart
+from runners.services.restart import CRASH_LOOP, plan_restart
 from runners.states import RunnerStatus, sources
 from runners.transitions import move
 
@@ -61,6 +63,14 @@ def _end(runner: Runner, to: RunnerStatus, reason: str, **changes: Any) -> None:
     """Move to an end, with the restart that the runner's policy asks for."""
     restart_at, reason = plan_restart(runner, to, reason)
     moved = _move_if_legal(runner, to, reason=reason, restart_at=restart_at, **changes)
+    if moved and reason.startswith(CRASH_LOOP):
+        alert(
+            Severity.CRITICAL,
+            f"{runner.name} is in a crash loop",
+            reason,
+            about=runner.aggregate,
+            project=runner.project.name,
+        )
     if moved and runner.session_id:
         Session.objects.filter(pk=runner.session_id).update(ended_at=runner.ended_at)
 

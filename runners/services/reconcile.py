@@ -13,6 +13,8 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
+from outbox.services import alert
+from outbox.states import Severity
 from runners.exceptions import MoveRefused
 from runners.models import Node, Operation, Runner, Worktree
 from runners.querysets import RunnerQuerySet
@@ -71,6 +73,12 @@ def _set_offline(node: Node) -> None:
         return
     found = f"silent since {node.last_seen_at:%Y-%m-%d %H:%M:%S}"
     note("silent_nodes", node=node, found=found, done="it is offline, and its runners are unknown")
+    alert(
+        Severity.WARNING,
+        f"Node {node.name} is silent",
+        f"It was last heard of at {node.last_seen_at:%Y-%m-%d %H:%M:%S} UTC. What its runners do is not known.",
+        about=f"node:{node.name}",
+    )
 
 
 def unstarted_runners() -> int:

@@ -16,6 +16,8 @@ from runners.sql import database_now
 from runners.states import TERMINAL, RestartPolicy, RunnerStatus
 from runners.transitions import move
 
+#: How the reason of an end begins when restarts are used up.
+CRASH_LOOP = "crash loop"
 #: Restarts older than this no longer count: a runner that kept quiet so long begins anew.
 RESTART_WINDOW = timedelta(minutes=10)
 FIRST_PAUSE_SECONDS = 1.0
@@ -35,7 +37,7 @@ def plan_restart(runner: Runner, to: RunnerStatus, reason: str) -> tuple[datetim
     used = restarts_within_window(runner)
     if used >= runner.max_restarts:
         minutes = int(RESTART_WINDOW.total_seconds() // 60)
-        return None, f"crash loop: {used} restarts within {minutes} minutes; last: {reason}"
+        return None, f"{CRASH_LOOP}: {used} restarts within {minutes} minutes; last: {reason}"
     return database_now() + pause_before(used), reason
 
 
