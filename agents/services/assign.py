@@ -104,4 +104,7 @@ def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit
         restart_policy=RestartPolicy.ON_FAILURE if role.max_restarts else RestartPolicy.NEVER,
         max_restarts=role.max_restarts,
         on_limit=on_limit,
+        # Their budgets count it.
+        agent_name=agent.name,
+        personality_name=role.name,
     )

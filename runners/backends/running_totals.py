@@ -105,9 +105,9 @@ def settle(state: dict[str, Any], told: Mapping[str, Total], cost_usd: Decimal |
     }
     whole = _cost_gain(totals["cost"], cost_usd)
     holds = (this, *(attempt for attempt, run in before if any(run is other for other in included)))
-    covers = (*totals.get("unpriced", ()), *holds)
+    covers = tuple(dict.fromkeys([*totals.get("unpriced", ()), *holds]))
     # A total without a cost: the next one that has one is of these runs too.
-    totals["unpriced"] = [] if whole is not None else list(covers)
+    totals["unpriced"] = [] if whole is not None else list(covers)[-RUNS_REMEMBERED:]
     _remember(totals, told, cost_usd)
     changed = [model for model in rest if any(rest[model]) or costs.get(model)]
     differences = _differences(

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -14,6 +13,7 @@ from runners import budget_events
 from runners.models import Budget, BudgetPeriod, Runner
 from runners.models.budget import THRESHOLDS
 from runners.periods import Bounds, bounds_of
+from runners.querysets import BudgetQuerySet
 from runners.services.ledger import Charge
 from runners.services.standing import spent, standing_in, standings
 from runners.sql import Addition, add_to_periods
@@ -24,10 +24,11 @@ ENFORCE_TASK = "runners.tasks.enforce_budget"
 Key = tuple[int, Bounds]
 
 
-def charge(charges: Sequence[Charge]) -> None:
+def charge(charges: Sequence[Charge], *, runner: Runner | None = None) -> None:
     """Add charges to every active budget that counts them. Call it last in a transaction: it locks the budgets' rows.
 
-    Budgets are looked up once for each runner, the totals written in one statement.
+    Budgets are looked up once for each runner, the totals written in one statement. `runner` is one that the caller
+    has loaded: nearly always the only one.
     """
     if not charges:
         return
@@ -35,7 +36,8 @@ def charge(charges: Sequence[Charge]) -> None:
     budgets: dict[int, Budget] = {}
     sums: dict[Key, Addition] = {}
     for runner_id, its in groupby(sorted(charges, key=lambda charge: charge.runner_id), lambda each: each.runner_id):
-        counting = list(budgets_counting(runner_id).with_raised(now))
+        known = runner if runner is not None and runner.pk == runner_id else None
+        counting = list(budgets_counting(known or _load(runner_id)).with_raised(now))
         budgets |= {budget.pk: budget for budget in counting}
         own = list(its)
         for budget in counting:
@@ -45,11 +47,13 @@ def charge(charges: Sequence[Charge]) -> None:
         tell(budgets[period.budget_id], period, now=now)
 
 
-def budgets_counting(runner_id: UUID) -> Any:
+def budgets_counting(runner: Runner) -> BudgetQuerySet:
     """Return the active budgets that count a runner."""
-    names = Runner.objects.values_list("project__name", "agent_name", "personality_name").get(pk=runner_id)
-    project, agent, personality = names
-    return Budget.objects.active().counting(project=project, agent=agent, personality=personality, runner_id=runner_id)
+    return Budget.objects.active().counting(**scope_names(runner), runner_id=runner.pk)
+
+
+def _load(runner_id: UUID) -> Runner:
+    return Runner.objects.select_related("project").get(pk=runner_id)
 
 
 def tell(budget: Budget, period: BudgetPeriod, *, now: datetime) -> None:
@@ -61,11 +65,12 @@ def tell(budget: Budget, period: BudgetPeriod, *, now: datetime) -> None:
     if standing.level <= period.alerted:
         return
     BudgetPeriod.objects.filter(pk=period.pk).update(alerted=standing.level)
+    present = now in standing.bounds
     for threshold in THRESHOLDS:
-        if period.alerted < threshold <= standing.level:
+        # Of a period that is over (its telemetry came late) that it was overspent is news, a warning is not.
+        if period.alerted < threshold <= standing.level and (present or threshold == THRESHOLDS[-1]):
             budget_events.budget_reached(standing, threshold)
-    # Of a period that is over (its telemetry came late) only the figures are of interest.
-    if standing.is_spent and budget.holds and now in standing.bounds:
+    if standing.is_spent and budget.holds and present:
         enforce_soon(budget)
 
 
@@ -76,8 +81,7 @@ def enforce_soon(budget: Budget) -> None:
 
 def hold_if_spent(runner: Runner) -> None:
     """Have the budgets that are spent act on a runner that has just come to run."""
-    counting = Budget.objects.active().holding().counting(**scope_names(runner), runner_id=runner.pk)
-    for standing in spent(standings(counting)):
+    for standing in spent(standings(budgets_counting(runner).holding())):
         enforce_soon(standing.budget)
 
 

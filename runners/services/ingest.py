@@ -63,7 +63,7 @@ def ingest(batch: Batch) -> int:
     if runner.status == RunnerStatus.RUNNING and any(record.get("kind") in RUNS_NOW for record in batch.records):
         hold_if_spent(runner)
     # Last: the rows of budgets are shared by many runners, and are locked from here on.
-    charge(charges)
+    charge(charges, runner=runner)
     return batch.end_offset
 
 

@@ -71,6 +71,7 @@ def test_an_assigned_agent_works_with_a_runner_that_is_told_its_role_and_its_job
         f"You are ada-1 in shop.\n\n# Mend the till\n\n({job.pk})\n\nIt jams.\n\nDeliverables:\n- [ ] a fix"
     )
     assert runner.environment["STRATAVORE_JOB"] == job.pk
+    assert (runner.agent_name, runner.personality_name) == ("ada-1", role.name)
     assert (now_of(agent).status, now_of(job).status) == (A.WORKING, S.IN_PROGRESS)
     assert assignment.personality_version is not None
     assert assignment.personality_version.version == 1

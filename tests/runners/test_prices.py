@@ -17,6 +17,9 @@ from runners.services.prices import REPRICE_TASK, delete_price, reprice_unknown,
 from runners.services.pricing import PriceBook
 from runners.states import CostSource
 from tests.callers import operator, reader
+from tests.fake_models import Usage
+from tests.runners.backends import test_claude_stream as claude
+from tests.runners.factories import make_runner
 from tests.runners.teller import STARTED, hand_over, report, starting
 from tests.runners.teller import teller as teller
 
@@ -263,6 +266,31 @@ def test_any_split_gives_the_same_costs_and_the_session_is_their_sum(
         assert session.cost_usd == (sum(known) if known else None)
         unknown = UsageEntry.objects.filter(runner=runner, source="unknown", settled_by=None).exists()
         assert (session.cost_source == CostSource.UNKNOWN) == (unknown or not costs(runner))
+
+
+@pytest.mark.django_db(transaction=True)
+@settings(max_examples=25, deadline=None)
+@given(played=claude.runs, cuts=st.lists(st.integers(0, 60), max_size=4))
+def test_whatever_claude_code_was_priced_at_meanwhile_the_sum_is_what_it_told_in_the_end(
+    played: list[tuple[list[tuple[str, Usage]], str]], cuts: list[int]
+) -> None:
+    for pattern in ("opus", "haiku*"):
+        ModelPrice.objects.get_or_create(
+            pattern=pattern,
+            valid_from=EPOCH,
+            defaults={"input_usd": 7, "output_usd": 1, "cache_read_usd": 3, "cache_write_usd": 5},
+        )
+    program = claude.Program()
+    records = [{"boot_id": "b", **record} for answers, how in played for record in program.run(answers, how)]
+    runner = make_runner(backend="claude_code")
+    for start, end in pairwise(sorted({0, len(records), *(cut for cut in cuts if cut < len(records))})):
+        hand_over(runner, *records[start:end], start=10 * start)
+    session = Session.objects.get(runners=runner)
+    assert session.cost_source != CostSource.UNKNOWN or not session.total_tokens
+    if played[-1][1] == "result" and not any(how == "lost" and answers for answers, how in played):
+        told = sum((float(claude.PRICES[m] * tokens.prompt_tokens) for m, tokens in program.used.items()), 0.0)
+        assert (session.cost_usd or 0) == Decimal(str(told)).quantize(Decimal("0.00000001"))
+        assert session.cost_source == CostSource.REPORTED
 
 
 @db
