@@ -38,6 +38,8 @@ listeners.tcp.1 = {host}:{port}
 load_definitions = {definitions}
 # The default refuses to publish below 50 MB of free disk; said here so that it stays so.
 disk_free_limit.absolute = 50MB
+# RabbitMQ 4's default; older ones take 128 MiB, and would hide what a newer one refuses.
+max_message_size = 16777216
 log.console = true
 log.console.level = warning
 log.file = false
