@@ -6,6 +6,7 @@ from outbox.services.check_audit import check_audit
 from outbox.services.collect import collect_due
 from outbox.services.relay import relay_in_turn
 from outbox.services.retention import purge_delivered, purge_deliveries, purge_notifications
+from outbox.services.sample import take_sample
 from outbox.services.seal import seal_committed
 from outbox.services.send import send_due
 from outbox.services.tell import tell_due
@@ -48,3 +49,9 @@ def send_notifications() -> None:
     """Make messages of what waits to be told, and send those that are due."""
     collect_due()
     tell_due()
+
+
+@shared_task
+def sample() -> None:
+    """Note how the outbox fares."""
+    take_sample()

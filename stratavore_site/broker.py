@@ -49,6 +49,8 @@ timezone = "UTC"
 beat_schedule = {
     # The safety beat of the outbox: what a lost wake-up left behind goes out within a second.
     "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
+    # A point of the admin's chart.
+    "sample-outbox": {"task": "outbox.tasks.sample", "schedule": 60.0, "options": {"expires": 60}},
     # Retries that fall due, and lost wake-ups.
     "send-webhooks": {"task": "outbox.tasks.send_webhooks", "schedule": 1.0, "options": {"expires": 5}},
     "send-notifications": {"task": "outbox.tasks.send_notifications", "schedule": 1.0, "options": {"expires": 5}},

@@ -3,6 +3,7 @@
 from outbox.models.audit import AuditCheck, AuditEntry, AuditSeal
 from outbox.models.entry import Entry
 from outbox.models.notification import Notification, NotificationItem, NotificationRule, NotificationTarget
+from outbox.models.sample import OutboxSample
 from outbox.models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NotificationItem",
     "NotificationRule",
     "NotificationTarget",
+    "OutboxSample",
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",
