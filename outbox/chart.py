@@ -45,7 +45,7 @@ Point = tuple[datetime, float]
 
 def charts(asked: str | None) -> Charts:
     """Return how many waited, for how long, and how many were dead; the last point is now."""
-    hours = int(asked) if asked in map(str, HOURS) else DEFAULT_HOURS
+    hours = next((each for each in HOURS if str(each) == asked), DEFAULT_HOURS)
     end = timezone.now()
     start = end - timedelta(hours=hours)
     pending, dead, lag = backlog()
