@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from outbox.registry import register
 from outbox.services import publish
+from outbox.services.alert import alert
 from outbox.states import Severity
+from runners.states import BudgetScope
 
 if TYPE_CHECKING:
     from runners.services.standing import Standing
@@ -47,11 +49,16 @@ def register_types() -> None:
 
 
 def budget_reached(standing: "Standing", threshold: int) -> None:
-    """Publish that a budget reached a threshold of its limit."""
+    """Publish that a budget reached a threshold of its limit, and alert people to it."""
+    budget = standing.budget
     if threshold < 100:
         _publish(WARNING, standing, percent=threshold)
+        severity, title = Severity.WARNING, f"Budget {budget.name} is at {threshold} %"
     else:
         _publish(SPENT, standing)
+        severity, title = Severity.CRITICAL if budget.holds else Severity.WARNING, f"Budget {budget.name} is spent"
+    project = budget.scope_key if budget.scope == BudgetScope.PROJECT else None
+    alert(severity, title, f"{standing.figures}; action: {budget.action}.", about=budget.aggregate, project=project)
 
 
 def budget_raised(standing: "Standing", *, amount: Decimal, until: datetime, reason: str, actor: str) -> None:

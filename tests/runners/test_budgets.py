@@ -123,6 +123,12 @@ def test_a_jump_past_all_thresholds_tells_each_once_and_the_event_has_the_figure
     assert events() == [("budget.warning", 75), ("budget.warning", 90), ("budget.spent", None)]
     spent = Entry.objects.get(type="budget.spent")
     assert (spent.routing_key, spent.aggregate) == ("budget.spent.global", f"budget:{budget.pk}")
+    alerts = Entry.objects.filter(type="system.alert", aggregate=spent.aggregate).order_by("id")
+    assert [(each.data["severity"], each.data["title"]) for each in alerts] == [
+        ("warning", "Budget All of it is at 75 %"),
+        ("warning", "Budget All of it is at 90 %"),
+        ("critical", "Budget All of it is spent"),
+    ]
     assert (spent.data["name"], spent.data["used"], spent.data["limit"]) == ("All of it", "2.25", "1.5")
 
 
