@@ -25,6 +25,11 @@ RECORDS = {
     ],
     "Workforce": [
         ("Agents", "smart_toy", "agents.agent"),
+        ("Jobs", "task", "agents.job"),
+        ("Assignments", "assignment_ind", "agents.assignment"),
+        ("Dispatch", "alt_route", "agents.dispatchsettings"),
+        ("Todos", "checklist", "agents.todo"),
+        ("Time", "schedule", "agents.timeentry"),
         ("Personalities", "theater_comedy", "agents.personality"),
     ],
     "Records": [

@@ -200,7 +200,7 @@ def set_dispatch(project: Project, *, actor: str, **fields: Any) -> DispatchSett
     dispatch = DispatchSettings.objects.select_for_update().get(project=project)
     for name, value in fields.items():
         setattr(dispatch, name, value)
-    _check(dispatch)
+    check_dispatch(dispatch)
     dispatch.updated_at = timezone.now()
     if not dispatch.enabled:
         dispatch.waits_for = ""
@@ -210,7 +210,8 @@ def set_dispatch(project: Project, *, actor: str, **fields: Any) -> DispatchSett
     return dispatch
 
 
-def _check(dispatch: DispatchSettings) -> None:
+def check_dispatch(dispatch: DispatchSettings) -> None:
+    """Raise InvalidAgent if the settings make no sense."""
     check(dispatch, InvalidAgent)
     if (dispatch.work_from is None) != (dispatch.work_until is None):
         raise InvalidAgent("Working hours have a begin and an end.", field="work_until")

@@ -183,7 +183,9 @@ def test_a_personality_is_edited_as_a_version_and_checked(staff: Client) -> None
     address = reverse("admin:agents_personality_change", args=[cadet.pk])
     wanted = {"description": "New.", "default_backend": "claude_code", "strengths": "one\ntwo", "flags": "--nonsense"}
     assert b"does not know the flag --nonsense" in staff.post(address, wanted).content
-    assert staff.post(address, {**wanted, "flags": ""}).status_code == 302
+    wanted |= {"flags": "", "max_restarts": "0", "grace_seconds": "10"}
+    assert b"to fill in" in staff.post(address, {**wanted, "role_prompt": "{{ job.titel }}"}).content
+    assert staff.post(address, wanted).status_code == 302
     cadet.refresh_from_db()
     assert (cadet.version, cadet.strengths, cadet.description) == (2, ["one", "two"], "New.")
 
@@ -195,7 +197,7 @@ def test_an_agent_is_made_by_the_service_and_retired(staff: Client) -> None:
     agent = Agent.objects.get()
     assert (agent.status, agent.name[:6]) == ("idle", "cadet-")
     address = reverse("admin:agents_agent_changelist")
-    assert act(staff, address, "retire_selected", agent.pk) == [f"{agent.name} is retired."]
+    assert act(staff, address, "retire_selected", agent.pk) == ["1 retired."]
     assert act(staff, address, "retire_selected", agent.pk) == [f"{agent.name} is retired: it cannot become retired."]
     assert (
         list(Entry.objects.filter(type__startswith="agent.").order_by("id").values_list("data__actor", flat=True))
