@@ -1,4 +1,4 @@
-"""Acts of people in the audit log. What Stratavore does by itself is in the histories and the event stream."""
+"""Acts on agents, personalities and jobs, as the audit log names them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,61 +6,64 @@ from typing import Any
 from agents.models import Agent, DispatchSettings, Job, Personality
 from outbox.services import record_act
 
-Facts = Mapping[str, Any]
-SYSTEM = "system:"
+Facts = Mapping[str, Any] | None
+#: How actors begin that are no people.
+BY_ITSELF = "system:"
 
 
-def agent_act(
-    action: str, agent: Agent, *, actor: str, before: Facts | None = None, after: Facts | None = None
+def on_agent(verb: str, agent: Agent, *, actor: str, before: Facts = None, after: Facts = None) -> None:
+    """Record `agent.<verb>`."""
+    record_act(
+        f"agent.{verb}",
+        actor=actor,
+        target_type="agent",
+        target_id=agent.name,
+        target_name=agent.name,
+        before=before,
+        after=after,
+    )
+
+
+def on_personality(
+    verb: str, personality: Personality, *, actor: str, before: Facts = None, after: Facts = None
 ) -> None:
-    """Record what somebody did with an agent: "agent.kill"."""
-    _record(action, actor, "agent", agent.pk, agent.name, before, after)
+    """Record `personality.<verb>`."""
+    record_act(
+        f"personality.{verb}",
+        actor=actor,
+        target_type="personality",
+        target_id=personality.name,
+        target_name=personality.name,
+        before=before,
+        after=after,
+    )
 
 
-def job_act(
-    action: str,
-    job: Job,
-    *,
-    actor: str,
-    before: Facts | None = None,
-    after: Facts | None = None,
-    reason: str = "",
-) -> None:
-    """Record what somebody did with a job: "job.cancel"."""
-    _record(action, actor, "job", job.pk, job.title, before, after, reason)
-
-
-def personality_act(
-    action: str, personality: Personality, *, actor: str, before: Facts | None, after: Facts | None
-) -> None:
-    """Record that somebody added, changed or deleted a role."""
-    _record(action, actor, "personality", personality.pk, personality.name, before, after)
-
-
-def dispatch_act(dispatch: DispatchSettings, *, actor: str, before: Facts, after: Facts) -> None:
-    """Record that somebody set how a project's jobs are given out."""
-    _record("dispatch.change", actor, "project", dispatch.pk, dispatch.project.name, before, after)
-
-
-def _record(
-    action: str,
-    actor: str,
-    target_type: str,
-    target_id: object,
-    target_name: str,
-    before: Facts | None,
-    after: Facts | None,
-    reason: str = "",
-) -> None:
-    if actor.startswith(SYSTEM):
+def on_job(verb: str, job: Job, *, actor: str, before: Facts = None, after: Facts = None, reason: str = "") -> None:
+    """Record `job.<verb>`, if somebody did it; what happens by itself is in the job's history and the stream."""
+    if actor.startswith(BY_ITSELF):
         return
     record_act(
-        action,
+        f"job.{verb}",
         actor=actor,
-        target_type=target_type,
-        target_id=target_id,
-        target_name=target_name,
+        target_type="job",
+        target_id=job.pk,
+        target_name=job.title,
         before=before,
         after=after,
         reason=reason,
+    )
+
+
+def on_dispatch(dispatch: DispatchSettings, *, actor: str, before: Facts, after: Facts) -> None:
+    """Record `dispatch.change`."""
+    project = dispatch.project.name
+    record_act(
+        "dispatch.change",
+        actor=actor,
+        target_type="project",
+        target_id=project,
+        target_name=project,
+        before=before,
+        after=after,
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
+from agents import acts
 from agents.exceptions import AgentMoveRefused, InvalidJob, JobMoveRefused
 from agents.models import Agent, Assignment, Job
 from agents.prompts import render_prompt
@@ -51,6 +52,7 @@ def assign_job(
         actor=actor,
     )
     _begin(job, actor=actor, worker=agent.name, runner_id=runner.pk)
+    acts.on_job("assign", job, actor=actor, after={"agent": agent.name, "runner": str(runner.pk)})
     move(agent.pk, AgentStatus.WORKING, actor=actor, job_id=job.pk, runner_id=runner.pk)
     begin_todo(assignment, actor=actor)
     start_clock_of(assignment, actor=actor)
@@ -64,6 +66,7 @@ def assign_person(job_id: str, person: Any, *, actor: str) -> Assignment:
     _check_ready(job)
     assignment = Assignment.objects.create(job=job, person=person, actor=actor)
     _begin(job, actor=actor, worker=person.get_username())
+    acts.on_job("assign", job, actor=actor, after={"person": person.get_username()})
     return assignment
 
 

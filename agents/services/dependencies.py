@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from django.db import transaction
 from django.utils import timezone
 
-from agents import events
+from agents import acts, events
 from agents.exceptions import DependencyCycle, InvalidJob, JobMoveRefused, MissingDependencies
 from agents.locks import lock_graph
 from agents.models import Dependency, Job
@@ -30,6 +30,7 @@ def add_dependencies(job_id: str, needs: Sequence[str], *, actor: str) -> Job:
     if job.status not in MAY_WAIT:
         raise JobMoveRefused(f"{job.pk} is {job.status}: it cannot wait for others any more.", status=job.status)
     write_edges({job_id: needs})
+    acts.on_job("wait", job, actor=actor, after={"dependencies": sorted(needs)})
     changed(job, ["dependencies"], actor=actor)
     return reconsider(job, actor=actor)
 
@@ -96,6 +97,7 @@ def drop_dependencies(job_id: str, needs: Sequence[str], *, actor: str) -> Job:
     if unknown:
         raise InvalidJob(f"{job_id} does not wait for {', '.join(unknown)}.", field="dependencies", missing=unknown)
     found.delete()
+    acts.on_job("drop", job, actor=actor, before={"dependencies": sorted(needs)})
     changed(job, ["dependencies"], actor=actor)
     return reconsider(job, actor=actor)
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from agents import events
+from agents import acts, events
 from agents.exceptions import AgentError, AgentMoveRefused, InvalidAgent
 from agents.locks import lock_dispatch
 from agents.models import Agent, Assignment, DispatchSettings, Job
@@ -198,6 +198,7 @@ def set_dispatch(project: Project, *, actor: str, **fields: Any) -> DispatchSett
     """
     DispatchSettings.objects.get_or_create(project=project)
     dispatch = DispatchSettings.objects.select_for_update().get(project=project)
+    before = {name: getattr(dispatch, name) for name in fields}
     for name, value in fields.items():
         setattr(dispatch, name, value)
     check_dispatch(dispatch)
@@ -205,6 +206,7 @@ def set_dispatch(project: Project, *, actor: str, **fields: Any) -> DispatchSett
     if not dispatch.enabled:
         dispatch.waits_for = ""
     dispatch.save()
+    acts.on_dispatch(dispatch, actor=actor, before=before, after=fields)
     events.dispatch_changed(dispatch, actor=actor)
     dispatch_soon()
     return dispatch

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
-from agents import events
+from agents import acts, events
 from agents.exceptions import InvalidJob, JobInUse, JobMoveRefused
 from agents.locks import lock_graph
 from agents.models import Agent, Comment, Deliverable, Job
@@ -46,6 +46,7 @@ def create_job(
         lock_graph()
     job.save(force_insert=True)
     _write_deliverables(job, deliverables)
+    acts.on_job("create", job, actor=actor, after=_facts(job))
     record_job_arrival(job, "", actor=actor)
     if not dependencies:
         return job
@@ -74,10 +75,12 @@ def change_job(job_id: str, *, actor: str, **fields: Any) -> Job:
     job = locked_job(job_id)
     if "project" in fields and job.status == JobStatus.IN_PROGRESS:
         raise JobMoveRefused(f"{job_id} is being worked on: its project stays.", status=job.status)
+    before = _facts(job)
     _write(job, fields)
     check(job, InvalidJob)
     job.save(update_fields=[*fields, "updated_at"])
     if fields:
+        acts.on_job("change", job, actor=actor, before=before, after=_facts(job))
         changed(job, sorted(fields), actor=actor)
     if job.status == JobStatus.PENDING and fields.keys() & {"priority", *LOOKED_UP}:
         dispatch_soon()
@@ -98,6 +101,12 @@ def _write(job: Job, fields: dict[str, Any]) -> None:
         job.wanted_person = person_named(fields["wanted_person"])
     if job.wanted_agent and job.wanted_person:
         raise InvalidJob("A job is meant for an agent or for a person, not for both.", field="wanted_person")
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """Return what the audit log tells of a job."""
+    facts = {name: getattr(job, name) for name in sorted(PLAIN - {"metadata"})}
+    return {**facts, **{name: str(getattr(job, name) or "") for name in sorted(LOOKED_UP)}}
 
 
 def _agent(name: str | None) -> Agent | None:
@@ -175,5 +184,6 @@ def delete_job(job_id: str, *, actor: str) -> None:
     waiting = sorted(job.dependents.values_list("job_id", flat=True))
     if waiting:
         raise JobInUse(f"{', '.join(waiting)} waits for {job_id}.", dependents=waiting)
+    acts.on_job("delete", job, actor=actor, before=_facts(job))
     events.job_deleted(job, actor=actor)
     job.delete()

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from agents import acts
 from agents.exceptions import InvalidJob, JobMoveRefused
 from agents.locks import lock_graph
 from agents.models import Assignment, Comment, Job
@@ -29,6 +30,14 @@ LANDINGS = {
     Outcome.STOPPED: J.PENDING,
     Outcome.RELEASED: J.PENDING,
     Outcome.CANCELLED: J.CANCELLED,
+}
+
+#: What the audit log calls it when people bring that about.
+ACTS = {
+    Outcome.COMPLETED: "complete",
+    Outcome.FAILED: "fail",
+    Outcome.RELEASED: "release",
+    Outcome.CANCELLED: "cancel",
 }
 
 
@@ -67,6 +76,7 @@ def retry_job(job_id: str, *, actor: str) -> Job:
         job = move_job(job_id, J.PENDING, actor=actor, reason="tried again")
     elif job.decision != Decision.FAILURES:
         raise JobMoveRefused(f"{job_id} is {job.status}: there is nothing to try again.", status=job.status)
+    acts.on_job("retry", job, actor=actor)
     job.failures_since = timezone.now()
     job.save(update_fields=["failures_since"])
     return _back_on_the_board(job, actor=actor)
@@ -99,8 +109,9 @@ def end_assignment(
 def _land_by_hand(job_id: str, outcome: Outcome, *, actor: str, note: str) -> Job:
     lock_graph()
     job = locked_job(job_id)
-    assignment = _open_assignment(job)
+    assignment, before = _open_assignment(job), {"status": job.status}
     job = _land(job, assignment, outcome, actor=actor, note=note, at=None, may_fail=None)
+    acts.on_job(ACTS[outcome], job, actor=actor, before=before, after={"status": job.status}, reason=note)
     if assignment is not None and assignment.runner is not None and assignment.runner.status not in TERMINAL:
         stop_runner(assignment.runner.pk, actor=actor)
     return job

@@ -8,7 +8,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents import acts
-from agents.acts import agent_act
 from agents.exceptions import AgentMoveRefused, InvalidAgent
 from agents.models import Agent, Personality
 from agents.services.check import check
@@ -53,8 +52,6 @@ def _insert(role: Personality, project: Project | None, name: str, *, actor: str
     agent = Agent(name=name, personality=role, project=project)
     check(agent, InvalidAgent)
     agent.save()
-    after = {"personality": role.name, "project": project.name if project else None}
-    agent_act("agent.spawn", agent, actor=actor, after=after)
     record_arrival(agent, "", actor=actor)
     acts.on_agent("create", agent, actor=actor, after={"personality": role.name, "project": project and project.name})
     return move(agent.pk, AgentStatus.IDLE, actor=actor)

@@ -28,7 +28,6 @@ def pause_agent(agent_id: int, *, actor: str) -> Agent:
     """
     assignment = _assignment(locked_agent(agent_id))
     agent = move(agent_id, A.PAUSED, actor=actor, reason=f"paused by {actor}", **_told(assignment))
-    agent_act("agent.pause", agent, actor=actor)
     acts.on_agent("pause", agent, actor=actor)
     if assignment is not None:
         pause_clock_of(assignment, actor=actor)
@@ -43,7 +42,6 @@ def resume_agent(agent_id: int, *, actor: str) -> Agent:
     assignment = _assignment(locked_agent(agent_id))
     to = A.WORKING if assignment else A.IDLE
     agent = move(agent_id, to, actor=actor, allowed=frozenset({A.PAUSED}), **_told(assignment))
-    agent_act("agent.resume", agent, actor=actor)
     acts.on_agent("resume", agent, actor=actor)
     if assignment is not None:
         resume_clock_of(assignment, actor=actor)
@@ -67,7 +65,6 @@ def kill_agent(agent_id: int, *, actor: str) -> Agent:
     if agent.status != A.ERROR:
         agent = move(agent_id, A.ERROR, actor=actor, reason=f"killed by {actor}", **_told(assignment))
     acts.on_agent("kill", agent, actor=actor)
-    agent_act("agent.kill", agent, actor=actor, after={"job": assignment.job_id, "runner": str(assignment.runner.pk)})
     stop_runner(assignment.runner.pk, actor=actor, grace_seconds=0)
     return agent
 
@@ -101,10 +98,8 @@ def change_agent(agent_id: int, *, actor: str, project: str | None) -> Agent:
     if agent.status == A.RETIRED:
         raise AgentMoveRefused(f"{agent.name} is retired.", status=agent.status)
     before = agent.project.name if agent.project else None
-    before = {"project": agent.project.name if agent.project else None}
     agent.project = open_project(project, InvalidAgent)
     agent.save(update_fields=["project"])
-    agent_act("agent.change", agent, actor=actor, before=before, after={"project": project or None})
     acts.on_agent("change", agent, actor=actor, before={"project": before}, after={"project": project or None})
     events.agent_changed(agent, ["project"], actor=actor)
     return agent
@@ -117,7 +112,6 @@ def delete_agent(agent_id: int, *, actor: str) -> None:
     if agent.assignments.exists() or agent.time_entries.exists():
         raise AgentInUse(f"{agent.name} has worked: retire it instead.")
     acts.on_agent("delete", agent, actor=actor)
-    agent_act("agent.delete", agent, actor=actor)
     events.agent_deleted(agent, actor=actor)
     agent.delete()
 

@@ -27,7 +27,7 @@ from agents.services import (
 )
 from agents.states import JOB_MOVES, JobStatus
 from agents.transitions import move_job
-from outbox.models import Entry
+from outbox.models import AuditEntry, Entry
 from tests.agents.factories import ACTOR, make_agent, make_job, now_of
 from tests.callers import make_user
 from tests.runners.factories import make_project
@@ -186,3 +186,17 @@ def test_only_a_job_without_a_history_is_deleted() -> None:
         delete_job(job.pk, actor=ACTOR)
     assert cancel_job(job.pk, actor=ACTOR).status == S.CANCELLED
     assert set(Job.objects.values_list("pk", flat=True)) == {job.pk}
+
+
+@pytest.mark.django_db
+def test_what_people_do_with_jobs_is_in_the_audit_log_and_what_happens_by_itself_is_not() -> None:
+    job = make_job(title="First")
+    change_job(job.pk, actor=ACTOR, priority="high")
+    assign_person(job.pk, make_user("ada"), actor=ACTOR)
+    complete_job(job.pk, actor=ACTOR, note="Shipped.")
+    cancel_job(make_job().pk, actor="system:tests")
+    acts = list(AuditEntry.objects.filter(target_type="job", target_id=job.pk).order_by("pk"))
+    assert [act.action for act in acts] == ["job.create", "job.change", "job.assign", "job.complete"]
+    assert (acts[1].before, acts[1].after) == ({"priority": "medium"}, {"priority": "high"})
+    assert (acts[3].actor, acts[3].reason, acts[3].after) == (ACTOR, "Shipped.", {"status": "completed"})
+    assert not AuditEntry.objects.filter(action="job.cancel").exists()

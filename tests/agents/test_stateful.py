@@ -225,14 +225,19 @@ def _expect_history(moves: list[Any], legal: Any, status: str) -> None:
     assert moves[-1].to_status == status
 
 
+def play(*, boards: int, calls: int) -> None:
+    chosen = settings(
+        max_examples=boards, stateful_step_count=calls, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Board, settings=chosen)  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.django_db
 def test_no_sequence_of_calls_reaches_an_illegal_state_or_loses_a_job() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Board,
-        settings=settings(
-            max_examples=3,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    play(boards=10, calls=30)
+
+
+@pytest.mark.soak
+@pytest.mark.django_db
+def test_no_long_sequence_does_either() -> None:
+    play(boards=150, calls=80)
