@@ -184,6 +184,7 @@ def test_a_personality_is_edited_as_a_version_and_checked(staff: Client) -> None
     wanted = {"description": "New.", "default_backend": "claude_code", "strengths": "one\ntwo", "flags": "--nonsense"}
     assert b"does not know the flag --nonsense" in staff.post(address, wanted).content
     wanted |= {"flags": "", "max_restarts": "0", "grace_seconds": "10"}
+    wanted |= {"versions-TOTAL_FORMS": "0", "versions-INITIAL_FORMS": "0"}
     assert b"to fill in" in staff.post(address, {**wanted, "role_prompt": "{{ job.titel }}"}).content
     assert staff.post(address, wanted).status_code == 302
     cadet.refresh_from_db()
