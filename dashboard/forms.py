@@ -11,6 +11,7 @@ from runners.backends import all_backends
 from runners.backends.base import LaunchRequest
 from runners.models import Project
 from runners.services.containers import CONTAINER, NO_NETWORK
+from runners.services.limits import LARGEST, LIMITS, Limit
 from runners.states import ConversationMode, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 
@@ -91,6 +92,17 @@ class LaunchForm(forms.Form):
         _choices(self, "project", [(name, name) for name in Project.objects.open().values_list("name", flat=True)])
         _choices(self, "backend", [(backend.name, backend.label) for backend in all_backends()])
         _choices(self, "network", [(name, name) for name in (NO_NETWORK, *settings.CONTAINER_NETWORKS)])
+        self.fields |= {limit.name: _limit_field(limit) for limit in LIMITS}
+
+    @property
+    def limit_fields(self) -> list[forms.BoundField]:
+        """Return the fields of the limits, for the page to show together."""
+        return [self[limit.name] for limit in LIMITS]
+
+    @property
+    def has_limits(self) -> bool:
+        """Say whether one is filled in, or filled in wrongly."""
+        return any(field.errors or field.value() for field in self.limit_fields)
 
     def clean_command(self) -> list[str]:
         return _words(self.cleaned_data["command"])
@@ -122,6 +134,7 @@ class LaunchForm(forms.Form):
             name=typed["name"],
             grace_seconds=10 if grace is None else grace,
             labels=typed["labels"],
+            limits={limit.name: typed[limit.name] for limit in LIMITS if typed[limit.name] is not None},
             on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,
             restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
             session_id=str(session) if session else "",
@@ -173,6 +186,13 @@ class ProjectForm(forms.Form):
 def initial_launch(query: QueryDict) -> dict[str, Any]:
     """Return what an address like /launch/?project=x fills in."""
     return {name: query[name] for name in LaunchForm.base_fields if name in query}
+
+
+def _limit_field(limit: Limit) -> forms.IntegerField:
+    label = f"{limit.label}, in {limit.unit}" if limit.unit else limit.label
+    return forms.IntegerField(
+        required=False, label=label, min_value=limit.minimum, max_value=LARGEST, help_text=limit.help_text
+    )
 
 
 def _choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:

@@ -53,7 +53,18 @@ def on_node(verb: str, node: Node, *, actor: str, before: Facts = None, after: F
 
 def launched(runner: Runner, *, actor: str) -> None:
     """Record a launch, with what was asked for. Of the environment only the names are kept."""
-    asked = ("backend", "runtime", "argv", "model", "flags", "environment", "workspace", "restart_policy")
+    asked = (
+        "backend",
+        "runtime",
+        "argv",
+        "model",
+        "flags",
+        "environment",
+        "workspace",
+        "labels",
+        "limits",
+        "restart_policy",
+    )
     given = {name: value for name in asked if (value := getattr(runner, name))}
     node = runner.node.name if runner.node else None
     on_runner("launch", runner, actor=actor, after={**given, "project": runner.project.name, "node": node})

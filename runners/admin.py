@@ -22,6 +22,7 @@ from runners.exceptions import RunnerError
 from runners.models import Message, Node, Project, ResourceQuota, Runner, RunnerMove, Session
 from runners.services import archive_project, create_project
 from runners.services.drain import drain_node, undrain_node
+from runners.services.limits import BY_NAME, LARGEST, LIMITS
 from runners.services.paths import allowed_directory
 from runners.services.projects import change_project
 from runners.states import NodeStatus, ProjectStatus, Role
@@ -29,7 +30,25 @@ from runners.states import NodeStatus, ProjectStatus, Role
 NONE = "–"  # noqa: RUF001 - an en dash is meant
 
 
-class ProjectForm(forms.ModelForm):  # type: ignore[type-arg]
+#: One field for each limit of a runner.
+LimitFields: Any = type(
+    "LimitFields",
+    (forms.Form,),
+    {
+        limit.name: forms.IntegerField(
+            label=f"{limit.label}{f' ({limit.unit})' if limit.unit else ''}",
+            min_value=limit.minimum,
+            max_value=LARGEST,
+            required=False,
+            widget=UnfoldAdminIntegerFieldWidget,
+            help_text=limit.help_text,
+        )
+        for limit in LIMITS
+    },
+)
+
+
+class ProjectForm(LimitFields, forms.ModelForm):  # type: ignore[type-arg,misc]
     tags = LinesField(required=False, help_text="One on each line.")
     max_concurrent_runners = forms.IntegerField(
         min_value=0,
@@ -46,7 +65,8 @@ class ProjectForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         quota = getattr(self.instance, "quota", None)
-        self.fields["max_concurrent_runners"].initial = quota.max_concurrent_runners if quota else None
+        for name in ("max_concurrent_runners", *BY_NAME):
+            self.fields[name].initial = getattr(quota, name, None)
 
     def clean_path(self) -> str:
         try:
@@ -64,7 +84,7 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ["name", "path", "description"]
     date_hierarchy = "created_at"
     actions = ["archive_selected"]
-    fields = [("name", "status_badge"), "path", "description", "tags", "max_concurrent_runners"]
+    fields = [("name", "status_badge"), "path", "description", "tags", "max_concurrent_runners", *BY_NAME]
     readonly_fields = ["status_badge"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
@@ -79,6 +99,7 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         wanted = {name: form.cleaned_data[name] for name in ("description", "tags", "max_concurrent_runners")}
+        wanted["limits"] = {name: form.cleaned_data[name] for name in BY_NAME}
         if change:
             change_project(obj, actor=actor_of(request), **wanted)
         else:

@@ -24,6 +24,7 @@ from runners.admin_base import ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.exceptions import RunnerError
 from runners.models import Message, Observation, Runner, RunnerMove
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.limits import shown
 from runners.services.steer import MAX_GRACE_SECONDS
 from runners.states import OCCUPYING, RunnerStatus
 
@@ -97,6 +98,7 @@ class RunnerAdmin(ReadOnlyAdmin):
         "command_line",
         "shown_flags",
         "shown_labels",
+        "shown_limits",
         "environment_names",
         "cpu",
         "memory",
@@ -129,6 +131,7 @@ class RunnerAdmin(ReadOnlyAdmin):
                     ("network", "container_user"),
                     ("conversation_mode", "grace_seconds"),
                     "shown_labels",
+                    "shown_limits",
                 ],
             },
         ),
@@ -215,6 +218,10 @@ class RunnerAdmin(ReadOnlyAdmin):
     @display(description="labels of its node")
     def shown_labels(self, runner: Runner) -> str:
         return ", ".join(runner.labels) or NONE
+
+    @display(description="limits")
+    def shown_limits(self, runner: Runner) -> str:
+        return shown(runner.limits_in_force or runner.limits) or NONE
 
     @display(description="environment")
     def environment_names(self, runner: Runner) -> str:

@@ -95,6 +95,7 @@ def _initial(request: HttpRequest) -> dict[str, object]:
             "runtime": again.runtime,
             "image": again.image,
             "network": again.network,
+            **again.limits,
         }
     if session is not None:
         initial |= {"project": session.project.name, "backend": session.backend, "session_id": str(session.pk)}

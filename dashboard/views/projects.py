@@ -17,6 +17,7 @@ from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project, ResourceQuota
 from runners.services import archive_project, create_project
+from runners.services.limits import limits_of_project, shown
 
 RUNNERS_SHOWN = 20
 SESSIONS_SHOWN = 10
@@ -57,6 +58,7 @@ def project(request: HttpRequest, name: str) -> HttpResponse:
         "project": found,
         "quota": _quota(found),
         "budgets": budgets_of_project(found.name),
+        "limits": shown(limits_of_project(found)),
         "rows": runner_rows(shown_runners().filter(project=found)[:RUNNERS_SHOWN]),
         "limit": RUNNERS_SHOWN,
         "match_json": json.dumps({"project": found.name}),

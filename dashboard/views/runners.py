@@ -23,6 +23,7 @@ from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.limits import shown as shown_limits
 from runners.services.operations import all_verbs
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
@@ -96,6 +97,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "can_resume": found.status == RunnerStatus.PAUSED,
         "is_terminal": found.status in TERMINAL,
         "attempts": found.attempts.select_related("node").order_by("-generation")[:20],
+        "limits": shown_limits(found.limits_in_force or found.limits),
         "queue_place": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
         **worktree_context(found),

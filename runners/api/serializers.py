@@ -9,10 +9,30 @@ from runners.api.examples import LAUNCH_EXAMPLES
 from runners.api.strict import StrictSerializer
 from runners.api.usage_figures import UNKNOWN, Figures, usage_of_session
 from runners.backends.base import LaunchRequest
-from runners.models import Attempt, Message, Node, Observation, Project, Runner, RunnerMove, Session, UsageEntry
+from runners.models import (
+    Attempt,
+    Message,
+    Node,
+    Observation,
+    Project,
+    ResourceQuota,
+    Runner,
+    RunnerMove,
+    Session,
+    UsageEntry,
+)
 from runners.services.labels import MAX_LABELS
+from runners.services.limits import BY_NAME, LARGEST
 from runners.services.steer import MAX_GRACE_SECONDS
 from runners.states import ConversationMode, CostSource, Isolation, OnLimit, RestartPolicy, WorktreeEnd
+
+
+def _limit(name: str) -> serializers.IntegerField:
+    limit = BY_NAME[name]
+    return serializers.IntegerField(
+        required=False, min_value=limit.minimum, max_value=LARGEST, help_text=limit.help_text
+    )
+
 
 #: How deep a tag or label may be: a word.
 MAX_WORD = 60
@@ -37,8 +57,31 @@ class UsageSerializer(serializers.Serializer[Any]):
     )
 
 
+class LimitsSerializer(StrictSerializer):
+    """What the processes of a runner may use at most."""
+
+    memory_mb = _limit("memory_mb")
+    cpu_seconds = _limit("cpu_seconds")
+    wall_seconds = _limit("wall_seconds")
+    idle_seconds = _limit("idle_seconds")
+    output_mb = _limit("output_mb")
+    open_files = _limit("open_files")
+    processes = _limit("processes")
+
+
+class ProjectLimitsSerializer(LimitsSerializer):
+    """What each of a project's runners may use at most; null: no limit. Attempts that run keep what they have."""
+
+    def get_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.allow_null = True
+        return fields
+
+
 class ProjectSerializer(serializers.ModelSerializer[Project]):
     max_concurrent_runners = serializers.SerializerMethodField(help_text="How many runners it may have at once.")
+    limits = serializers.SerializerMethodField(help_text="Of each of its runners.")
     runner_count = serializers.IntegerField(help_text="All its runners, ended ones too.")
     active_runner_count = serializers.IntegerField(help_text="Those that count against the quota.")
     tags = serializers.ListField(child=serializers.CharField())
@@ -54,6 +97,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
             "isolation",
             "worktree_end",
             "max_concurrent_runners",
+            "limits",
             "runner_count",
             "active_runner_count",
             "created_at",
@@ -62,10 +106,13 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
         ]
 
     def get_max_concurrent_runners(self, project: Project) -> int:
-        from runners.models import ResourceQuota
-
         quota: ResourceQuota | None = getattr(project, "quota", None)
         return quota.max_concurrent_runners if quota else ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS
+
+    @extend_schema_field(ProjectLimitsSerializer)
+    def get_limits(self, project: Project) -> dict[str, int | None]:
+        quota: ResourceQuota | None = getattr(project, "quota", None)
+        return {name: getattr(quota, name, None) for name in BY_NAME}
 
 
 class ProjectChangeSerializer(StrictSerializer):
@@ -76,6 +123,7 @@ class ProjectChangeSerializer(StrictSerializer):
     max_concurrent_runners = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=100_000, help_text="null: the default number."
     )
+    limits = ProjectLimitsSerializer(required=False, help_text="Those that are given are changed.")
     isolation = serializers.ChoiceField(
         choices=Isolation.choices, required=False, help_text="Of launches that do not choose."
     )
@@ -118,6 +166,8 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
     argv = serializers.ListField(child=serializers.CharField())
     flags = serializers.ListField(child=serializers.CharField())
     labels = serializers.ListField(child=serializers.CharField(), help_text="Its node must have all of these.")
+    limits = serializers.SerializerMethodField(help_text="Asked for; the project's hold where they are tighter.")
+    limits_in_force = serializers.SerializerMethodField(help_text="What its present attempt started with.")
     environment_names = serializers.SerializerMethodField()
     observation = serializers.SerializerMethodField(help_text="null: its present attempt was not seen yet.")
     usage = serializers.SerializerMethodField()
@@ -146,6 +196,8 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "conversation_mode",
             "grace_seconds",
             "labels",
+            "limits",
+            "limits_in_force",
             "priority",
             "restart_policy",
             "max_restarts",
@@ -166,6 +218,14 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "observation",
             "usage",
         ]
+
+    @extend_schema_field(LimitsSerializer)
+    def get_limits(self, runner: Runner) -> Any:
+        return runner.limits
+
+    @extend_schema_field(LimitsSerializer)
+    def get_limits_in_force(self, runner: Runner) -> Any:
+        return runner.limits_in_force
 
     def get_environment_names(self, runner: Runner) -> list[str]:
         return sorted(runner.environment)
@@ -243,6 +303,7 @@ class LaunchSerializer(StrictSerializer):
         max_length=MAX_LABELS,
         help_text="It goes to a node that has all of these, and of such to the one with the most free slots.",
     )
+    limits = LimitsSerializer(required=False, help_text="None may be looser than the project's.")
     on_limit = serializers.ChoiceField(
         choices=OnLimit.choices,
         required=False,

@@ -54,6 +54,8 @@ class LaunchRequest:
     network: str = ""
     #: uid or uid:gid; empty: the owner of the workspace.
     container_user: str = ""
+    #: What its processes may use at most, by the names of services/limits.py; the project's hold in any case.
+    limits: dict[str, int] = field(default_factory=dict)
     #: refuse: a full quota or fleet refuses the launch; wait: the runner is queued.
     on_limit: str = OnLimit.REFUSE
     priority: int = 0

@@ -46,7 +46,10 @@ class Project(models.Model):
 
 
 class ResourceQuota(models.Model):
-    """What all runners of a project together may use. A project without a row has the defaults."""
+    """How many runners a project may have, and what each of them may use. A project without a row has the defaults.
+
+    The limits of a runner (`services/limits.py` tells them) are empty for none.
+    """
 
     DEFAULT_MAX_CONCURRENT_RUNNERS = 5
 
@@ -54,6 +57,13 @@ class ResourceQuota(models.Model):
     max_concurrent_runners = models.PositiveIntegerField(
         default=DEFAULT_MAX_CONCURRENT_RUNNERS, validators=[MinValueValidator(0)]
     )
+    memory_mb = models.PositiveIntegerField(null=True, blank=True)
+    cpu_seconds = models.PositiveIntegerField(null=True, blank=True)
+    wall_seconds = models.PositiveIntegerField(null=True, blank=True)
+    idle_seconds = models.PositiveIntegerField(null=True, blank=True)
+    output_mb = models.PositiveIntegerField(null=True, blank=True)
+    open_files = models.PositiveIntegerField(null=True, blank=True)
+    processes = models.PositiveIntegerField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"{self.project_id}: {self.max_concurrent_runners} runners"

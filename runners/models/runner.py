@@ -50,6 +50,7 @@ class Runner(models.Model):
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
     labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
+    limits = models.JSONField(default=dict, blank=True, help_text="Asked for; none is looser than the project's.")
     priority = models.SmallIntegerField(default=0, help_text="Of two that wait, the higher one starts first.")
     restart_policy = models.CharField(max_length=10, choices=RestartPolicy, default=RestartPolicy.NEVER)
     max_restarts = models.PositiveSmallIntegerField(default=3, help_text="Within RESTART_WINDOW; then it stays ended.")
@@ -74,6 +75,8 @@ class Runner(models.Model):
     )
     held_reason = models.CharField(max_length=200, blank=True)
     restart_at = models.DateTimeField(null=True, blank=True, help_text="When it is started again; ended runners only.")
+
+    limits_in_force = models.JSONField(default=dict, blank=True, help_text="What the present attempt started with.")
 
     # A process is known by boot, pid and start time together; a pid alone is never trusted.
     boot_id = models.CharField(max_length=36, blank=True)

@@ -44,6 +44,8 @@ class ContainerRuntime(ProcessRuntime):
             "env": {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             "cwd": "/",
             "stand_in": True,
+            # The engine's, below; the attachment needs what it needs.
+            "rlimits": {},
         }
         super().start(run_dir, {**spec, **outside, "container": container})
 
@@ -128,7 +130,7 @@ def container_name(run_dir: Path) -> str:
 
 def described(run_dir: Path, spec: Mapping[str, Any], engine: Engine) -> NewContainer:
     """Return the container for a spec: the workspace at its own path, the report pipe, and no more of this machine."""
-    container = spec["container"]
+    container, limits = spec["container"], spec.get("limits") or {}
     workspace = container["cwd"]
     if engine.socket.resolve().is_relative_to(Path(workspace).resolve()):
         raise EngineError(f"The engine's socket lies in {workspace}: the agent would have the whole machine.")
@@ -152,8 +154,8 @@ def described(run_dir: Path, spec: Mapping[str, Any], engine: Engine) -> NewCont
         tty=bool(spec["tty"]),
         mounts={workspace: workspace, str(report): REPORT_INSIDE},
         labels={RUNNER_LABEL: runner, GENERATION_LABEL: generation, RUNS_LABEL: str(run_dir.parent)},
-        memory_mb=container.get("memory_mb"),
-        processes=container.get("processes"),
+        memory_mb=limits.get("memory_mb"),
+        processes=limits.get("processes"),
     )
 
 

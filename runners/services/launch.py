@@ -16,6 +16,7 @@ from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, Project
 from runners.models import Message, Node, Observation, Project, Runner, Session
 from runners.services.containers import CONTAINER, check_runtime
 from runners.services.labels import check_labels
+from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
 from runners.services.worktrees import check_repository
@@ -39,6 +40,7 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     check_runtime(backend, request)
     workspace = workspace_within(project.path, request.workspace)
     check_labels(request.labels)
+    check_limits(project, request.limits)
     request = _isolated(request, project, workspace)
     node, waits_because = _place(project, request)
     if node is not None:
@@ -163,6 +165,7 @@ def _insert(
         conversation_mode=request.conversation_mode,
         grace_seconds=request.grace_seconds,
         labels=list(dict.fromkeys(request.labels)),
+        limits=request.limits,
         priority=request.priority,
         restart_policy=request.restart_policy,
         max_restarts=request.max_restarts,

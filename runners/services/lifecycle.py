@@ -11,10 +11,13 @@ from outbox.services import alert
 from outbox.states import Severity
 from runners.models import Runner, Session
 from runners.services.restart import CRASH_LOOP, plan_restart
+from runners.shim.limits import REASONS
 from runners.states import RunnerStatus, sources
 from runners.transitions import move
 
 ACTOR = "system:node"
+#: Of an attempt that its shim ended for going past a limit, whatever its exit code.
+LIMIT_REASONS = frozenset(REASONS.values())
 
 
 def apply_record(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
@@ -39,6 +42,7 @@ def _started(runner: Runner, record: Mapping[str, Any]) -> None:
         "process_started_at": str(record["start_ticks"]),
         "boot_id": record["boot_id"],
         "started_at": moment(record),
+        "limits_in_force": record.get("limits") or {},
     }
     if runner.status == RunnerStatus.STARTING:
         _move_if_legal(runner, RunnerStatus.RUNNING, **identity)
@@ -85,6 +89,9 @@ def verdict(
     code, signal, reason = record.get("code"), record.get("signal"), str(record.get("reason", ""))
     if status == RunnerStatus.STOPPING and reason != "lost":
         return RunnerStatus.TERMINATED, wish or reason or "stopped"
+    if reason in LIMIT_REASONS:
+        detail = record.get("stop_reason")
+        return RunnerStatus.FAILED, f"{reason}: {detail}" if detail else reason
     if parser_state.get("failure"):
         return RunnerStatus.FAILED, str(parser_state["failure"])
     if code == 0:

@@ -1,6 +1,6 @@
 """Make and archive projects."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,6 +10,7 @@ from django.utils import timezone
 from runners import acts
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Project, ResourceQuota
+from runners.services.limits import limits_of_project, set_limits
 from runners.services.paths import allowed_directory
 from runners.states import Isolation, ProjectStatus, WorktreeEnd
 
@@ -23,6 +24,7 @@ def create_project(
     description: str = "",
     tags: Iterable[str] = (),
     max_concurrent_runners: int | None = None,
+    limits: Mapping[str, int | None] | None = None,
     isolation: str = Isolation.NONE,
     worktree_end: str = WorktreeEnd.KEEP,
 ) -> Project:
@@ -42,6 +44,7 @@ def create_project(
         raise InvalidRequest(" ".join(messages), field=field) from None
     project.save()
     _write_quota(project, max_concurrent_runners)
+    set_limits(project, limits or {})
     acts.on_project("create", project, actor=actor, after={"path": project.path, **_editable(project)})
     return project
 
@@ -63,7 +66,11 @@ def _editable(project: Project) -> dict[str, Any]:
     """Return what people may change of a project, for the audit log."""
     quota = ResourceQuota.objects.filter(project=project).values_list("max_concurrent_runners", flat=True).first()
     chosen = ("description", "tags", "isolation", "worktree_end")
-    return {**{name: getattr(project, name) for name in chosen}, "max_concurrent_runners": quota}
+    return {
+        **{name: getattr(project, name) for name in chosen},
+        "max_concurrent_runners": quota,
+        **limits_of_project(project),
+    }
 
 
 @transaction.atomic
@@ -86,8 +93,9 @@ def archive_project(project: Project, *, actor: str) -> Project:
 
 @transaction.atomic
 def change_project(project: Project, *, actor: str, **changes: Any) -> Project:
-    """Change what was given of description, tags and max_concurrent_runners (None: the default number)."""
+    """Change what was given: columns, max_concurrent_runners (None: the default number), some of the limits."""
     before = _editable(Project.objects.select_for_update().get(pk=project.pk))
+    set_limits(project, changes.pop("limits", {}))
     if "max_concurrent_runners" in changes:
         _write_quota(project, changes.pop("max_concurrent_runners"))
     if changes:

@@ -78,6 +78,7 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         exit_code=None,
         exit_signal=None,
         pid=None,
+        limits_in_force={},
     )
     acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
     _begin_anew(moved, observation)

@@ -21,6 +21,7 @@ from runners.runtimes.base import Runtime
 from runners.runtimes.shim_client import ShimGone
 from runners.services.containers import CONTAINER, NO_NETWORK, check_container
 from runners.services.failover import fence
+from runners.services.limits import limits_in_force, rlimits
 from runners.services.worktrees import working_directory
 from runners.states import RunnerStatus
 from runners.transitions import move
@@ -87,6 +88,7 @@ def specification(runner: Runner) -> dict[str, Any]:
     """Return what the shim must know (spec.json). Raises LaunchRefused where it cannot work on this node."""
     backend = get_backend(runner.backend)
     command = backend.command(runner, _program(backend, runner))
+    limits = limits_in_force(runner)
     return {
         "version": 1,
         "runner_id": str(runner.pk),
@@ -100,6 +102,8 @@ def specification(runner: Runner) -> dict[str, Any]:
         "rows": 32,
         "stdin": command.stdin,
         "grace_seconds": runner.grace_seconds,
+        "limits": limits,
+        "rlimits": rlimits(limits),
         "nudge": str(nudge_socket()),
     }
 

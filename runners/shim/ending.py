@@ -89,7 +89,7 @@ class Ending:
         self.usage = Usage()
         self.death: Death | None = None
         self.gone = False
-        #: "stopped" or "killed" once somebody asked for it, and what they said.
+        #: "stopped" or "killed" once somebody asked for it, or the limit it went past; and what was said.
         self.verdict = ""
         self.stop_reason = ""
         self.forced = False
@@ -103,11 +103,11 @@ class Ending:
 
     # --- What is asked of it ---
 
-    def stop(self, grace_seconds: float, reason: str) -> None:
+    def stop(self, grace_seconds: float, reason: str, *, verdict: str = "stopped") -> None:
         """Ask the agent to end; a repeat may shorten the grace period, never lengthen it."""
         if self.gone:
             return
-        first = self._announce("stopped", reason)
+        first = self._announce(verdict, reason)
         now = time.monotonic()
         self._kill_at = min(self._kill_at, now + grace_seconds)
         self._term_at = min(self._term_at, now + min(grace_seconds / 2, TERM_AFTER_SECONDS))
@@ -116,13 +116,13 @@ class Ending:
             self._wake()
         self._proceed()
 
-    def kill(self, reason: str) -> None:
+    def kill(self, reason: str, *, verdict: str = "killed") -> None:
         """End the agent and everything below it at once."""
         if self.gone:
             return
-        self._announce("killed", reason)
-        if self.death is None:
-            self.verdict = "killed"
+        first = self._announce(verdict, reason)
+        if not first and self.death is None and self.verdict == "stopped":
+            self.verdict = verdict
         self._kill_at = self._term_at = time.monotonic()
         self._proceed()
 

@@ -42,7 +42,7 @@ class Process:
 
 def look(pid: int) -> Process | None:
     """Return the process with this pid, or None."""
-    data = _read(f"/proc/{pid}/stat")
+    data = read(f"/proc/{pid}/stat")
     return Process(pid, data) if data else None
 
 
@@ -100,7 +100,7 @@ def descendants(root: int, processes: dict[int, Process]) -> list[Process]:
 
 def children_of_self() -> list[int]:
     """Return the pids of this process's children, zombies included. This process must have one thread."""
-    data = _read(f"/proc/self/task/{os.getpid()}/children")
+    data = read(f"/proc/self/task/{os.getpid()}/children")
     if data is not None:
         return [int(pid) for pid in data.split()]
     # A kernel built without CONFIG_PROC_CHILDREN.
@@ -109,7 +109,7 @@ def children_of_self() -> list[int]:
 
 def is_marked(pid: int, runner_id: str, generation: int) -> bool:
     """Say whether the process was given the environment of this attempt."""
-    data = _read(f"/proc/{pid}/environ")
+    data = read(f"/proc/{pid}/environ")
     if not data:
         return False
     words = data.split(b"\0")
@@ -119,7 +119,8 @@ def is_marked(pid: int, runner_id: str, generation: int) -> bool:
     )
 
 
-def _read(path: str) -> bytes | None:
+def read(path: str) -> bytes | None:
+    """Return what a file of /proc holds; None if the process is gone, or it is not ours to read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()

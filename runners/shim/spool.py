@@ -172,6 +172,14 @@ class Spool:
         self.nudge = nudge
         #: Called after output was written.
         self.when_output: Callable[[], None] = lambda: None
+        #: When something was written last.
+        self.wrote_at = time.monotonic()
+        self._most_bytes: float = float("inf")
+        self._when_over: Callable[[], None] = lambda: None
+
+    def limit(self, most_bytes: int, when_over: Callable[[], None]) -> None:
+        """Call `when_over` once, when one of the files has grown larger than this."""
+        self._most_bytes, self._when_over = most_bytes, when_over
 
     def output(self, stream: str, data: bytes) -> None:
         """Append output of the agent."""
@@ -201,7 +209,11 @@ class Spool:
         self._wrote()
 
     def _wrote(self) -> None:
+        self.wrote_at = time.monotonic()
         self.nudge.give()
+        if self.cast.file.size > self._most_bytes or self.telemetry.size > self._most_bytes:
+            self._most_bytes = float("inf")  # said once
+            self._when_over()
         if not self._loop.has_timer("sync"):
             self._loop.after("sync", SYNC_SECONDS, self._sync_and_plan)
 

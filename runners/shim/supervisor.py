@@ -5,10 +5,11 @@ import signal
 import time
 from collections.abc import Callable
 
-from runners.shim import identity, rundir, stand_in
+from runners.shim import identity, rundir, stand_in, tree
 from runners.shim.agent import EXEC_FAILED_CODE, ExecFailed, Stdio, spawn
 from runners.shim.control import Control
 from runners.shim.ending import Ending
+from runners.shim.limits import Watch, limits_of
 from runners.shim.loop import Loop
 from runners.shim.operations import Operations
 from runners.shim.spool import Cast, Nudge, Spool, log
@@ -96,14 +97,26 @@ class Supervisor:
         if agent is None:
             raise ChildProcessError("The agent's process is not in /proc.")
         self.ending = Ending(self.loop, self.spool, agent, self._marker, self._agent_gone, stands_in=self._stands_in)
-        self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id())
+        limits = {"limits": spec["limits"]} if spec.get("limits") else {}
+        self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id(), **limits)
         self.output = Output(self.loop, self.spool, stdio)
         self.input = Input(self.loop, stdio)
+        self.watch = Watch(self.loop, self.spool, self.ending, self._processes, limits_of(spec), self._grace_seconds)
         operations = Operations(self.ending, self.input, self.spool, stdio, self._grace_seconds, self._started_at)
         self.control = Control(self.loop, self.run_dir, operations.serve, self.spool.cast.file.fd, self._output_size)
         self.spool.when_output = self.control.output_grew
+        self.watch.begin()
         self._feed(str(spec.get("stdin") or ""), keep_open=stdio.terminal is not None)
         self._spec = {}
+
+    def _processes(self) -> list[int]:
+        """Return the agent and all that came of it; in a container they are below its first process."""
+        if not self._stands_in:
+            return tree.below(os.getpid())
+        found = rundir.read_json(self.run_dir, rundir.CONTAINER) or {}
+        pid = _whole(found.get("pid"), 0)
+        alive = pid and identity.is_alive(str(found["boot_id"]), pid, _whole(found["start_ticks"], 0))
+        return [pid, *tree.below(pid)] if alive else []
 
     def _output_size(self) -> int:
         return self.spool.cast.file.size

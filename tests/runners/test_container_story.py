@@ -151,3 +151,15 @@ class TestRefusals:
         assert launch(make_project(), replace(SHELL, network="agents")).network == "agents"
         with pytest.raises(InvalidRequest):
             launch(make_project(), replace(SHELL, network="host"))
+
+
+def test_limits_hold_in_a_container(stack: Stack) -> None:
+    project = make_project()
+    spinning = replace(shell("while :; do :; done"), limits={"cpu_seconds": 2}, grace_seconds=0)
+    silent = replace(shell("sleep 300"), limits={"idle_seconds": 2, "open_files": 64}, grace_seconds=0)
+    greedy = replace(shell("x=0123456789abcdef; while :; do x=$x$x; done"), limits={"memory_mb": 64})
+    launched = [launch(project, request) for request in (spinning, silent, greedy)]
+    ended = [stack.wait_for(runner, "terminated", "failed") for runner in launched]
+    assert [runner.status for runner in ended] == ["failed"] * 3
+    assert [runner.reason.partition(":")[0] for runner in ended] == ["cpu", "stalled", "memory"]
+    assert ended[1].limits_in_force == {"idle_seconds": 2}
