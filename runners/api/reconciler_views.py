@@ -15,7 +15,7 @@ from runners.services.reconcile import reconcile
 from runners.services.reconciler_rules import rules
 
 
-class RuleSerializer(serializers.Serializer[Any]):
+class ReconcilerRuleSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     sentence = serializers.CharField(help_text="What it mends.")
     place = serializers.CharField(help_text="Where it runs.")
@@ -30,7 +30,7 @@ class RoundSerializer(serializers.ModelSerializer[ReconcilerRound]):
 
 
 class ReconcilerSerializer(serializers.Serializer[Any]):
-    rules = RuleSerializer(many=True)
+    rules = ReconcilerRuleSerializer(many=True)
     rounds = RoundSerializer(many=True, help_text="When each place last looked.")
 
 
