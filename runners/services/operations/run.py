@@ -5,7 +5,7 @@ item either done or to do, and two workers at one operation never do one item tw
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -66,30 +66,21 @@ def _do(operation: Operation, verb: Verb, items: Sequence[OperationItem]) -> Non
 
 
 def _act(operation: Operation, verb: Verb, item: OperationItem, target: Any) -> None:
-    """Do one item: claimed, done and told in one transaction."""
-    with transaction.atomic():
-        if not _settle(item, ItemResult.DONE):
-            return
-        refusal = _refusal(verb, target.pk, operation.actor, operation.parameters)
-        if refusal:
-            OperationItem.objects.filter(pk=item.pk).update(result=ItemResult.FAILED, message=refusal)
-
-
-def _refusal(verb: Verb, target_id: Any, actor: str, parameters: Mapping[str, Any]) -> str:
-    """Do it, and return why it was refused, or ""; a refused act leaves nothing behind."""
+    """Do one item, with its result in the same transaction; a refused act leaves nothing behind but its reason."""
     try:
         with transaction.atomic():
-            verb.act(target_id, actor=actor, **parameters)
+            # Claimed first: another worker at this item waits here, and then finds it settled.
+            if _settle(item, ItemResult.DONE):
+                verb.act(target.pk, actor=operation.actor, **operation.parameters)
     except verb.refusals as refusal:
-        return str(getattr(refusal, "message", refusal))
+        _settle(item, ItemResult.FAILED, str(getattr(refusal, "message", refusal)))
     except DatabaseError:
         # Away, or a deadlock: no fault of this item. The operation is sent again, and goes on here.
         raise
     except Exception as error:
         # A fault of ours in one item must not keep the others waiting for ever.
-        log.exception("operation_item_failed", verb=verb.name, target_id=str(target_id))
-        return f"an unexpected fault: {type(error).__name__}"
-    return ""
+        log.exception("operation_item_failed", verb=verb.name, target_id=str(target.pk))
+        _settle(item, ItemResult.FAILED, f"an unexpected fault: {type(error).__name__}")
 
 
 def _settle(item: OperationItem, result: ItemResult, message: str = "") -> bool:
