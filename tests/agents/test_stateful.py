@@ -238,7 +238,7 @@ def play(*, boards: int, calls: int) -> None:
 
 @pytest.mark.django_db
 def test_no_sequence_of_calls_reaches_an_illegal_state_or_loses_a_job() -> None:
-    play(boards=10, calls=30)
+    play(boards=6, calls=30)
 
 
 @pytest.mark.soak
