@@ -116,6 +116,11 @@ def register_types() -> None:
         description="Something of a job changed but its status: `fields` tells what.",
         data={**_JOB_DATA, "fields": "list"},
     )
+    register(
+        "workforce.imported",
+        description="Agents, jobs, todos and hours were taken in from files: how many of each file were new, updated.",
+        data={"new": "object", "updated": "object", "complaints": "integer", "actor": "string"},
+    )
     register("job.deleted", description="A job that nobody had worked on was deleted.", data=_JOB_DATA)
     for todo_status in TodoStatus:
         register(f"todo.{todo_status.value}", description=f"A todo is {todo_status.label.lower()}.", data=_TODO_DATA)
@@ -271,4 +276,15 @@ def dispatch_changed(dispatch: DispatchSettings, *, actor: str) -> None:
         subject=project,
         routing_key=f"dispatch.changed.{project}",
         data={"project": project, "enabled": dispatch.enabled, "actor": actor},
+    )
+
+
+def workforce_imported(new: dict[str, int], updated: dict[str, int], complaints: int, *, actor: str) -> None:
+    """Publish that an import changed the workforce: one event, where each record would have been one."""
+    publish(
+        "workforce.imported",
+        aggregate="workforce",
+        subject="workforce",
+        routing_key="workforce.imported",
+        data={"new": new, "updated": updated, "complaints": complaints, "actor": actor},
     )

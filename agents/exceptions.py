@@ -29,6 +29,10 @@ class PersonalityInUse(AgentError):
     """Agents have this personality, so it cannot go; `agents` tells how many."""
 
 
+class InvalidImport(AgentError):
+    """The files cannot be taken in at all; `field` names the culprit."""
+
+
 class InvalidJob(AgentError):
     """What was asked for makes no sense for a job; `field` names the culprit."""
 

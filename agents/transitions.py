@@ -1,5 +1,6 @@
 """The only writers of the status of agents and of jobs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
@@ -118,3 +119,19 @@ def record_job_arrival(job: Job, start: str, *, actor: str, worker: str | None =
     events.job_moved(job, start, actor=actor, worker=worker, runner_id=runner_id)
     if job.status == JobStatus.PENDING:
         dispatch_soon()
+
+
+def record_imported_agents(arrivals: Sequence[tuple[Agent, str]], *, actor: str) -> None:
+    """Write the history of statuses that an import wrote in numbers. It publishes one event of its own."""
+    AgentMove.objects.bulk_create(
+        AgentMove(agent=agent, from_status=start, to_status=agent.status, actor=actor, reason=agent.reason)
+        for agent, start in arrivals
+    )
+
+
+def record_imported_jobs(arrivals: Sequence[tuple[Job, str]], *, actor: str) -> None:
+    """Write the history of statuses that an import wrote in numbers. It publishes one event of its own."""
+    JobMove.objects.bulk_create(
+        JobMove(job=job, from_status=start, to_status=job.status, actor=actor, reason=job.reason)
+        for job, start in arrivals
+    )

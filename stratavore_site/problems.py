@@ -128,6 +128,9 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "webhook_inactive", 409, "The webhook is switched off", "Switch it on first: PATCH with `active`."
     ),
     agents.AgentInUse: Problem("agent_in_use", 409, "The agent has worked", "Retire it instead."),
+    agents.InvalidImport: Problem(
+        "invalid_import", 422, "These files cannot be taken in", "Mend the field named in `field`."
+    ),
     agents.InvalidJob: Problem(
         "invalid_job", 422, "What was asked of a job makes no sense", "Mend the field named in `field`."
     ),
