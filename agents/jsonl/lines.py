@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -60,7 +59,11 @@ class At:
 
 def in_directory(directory: Path) -> Files:
     """Return the files below a directory."""
-    return {name: partial((directory / name).open, "rb") for name in FILES if (directory / name).is_file()}
+    return {name: _opener(directory / name) for name in FILES if (directory / name).is_file()}
+
+
+def _opener(path: Path) -> Callable[[], IO[bytes]]:
+    return lambda: path.open("rb")
 
 
 def records(
