@@ -252,6 +252,8 @@ RUNNER_BACKENDS = {
     "demo": "runners.backends.demo.DemoBackend",
     "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
     "codex": "runners.backends.codex.CodexBackend",
+    "opencode": "runners.backends.opencode.OpenCodeBackend",
+    "gemini": "runners.backends.gemini.GeminiBackend",
 }
 #: After so long a silence the runners of a node are started elsewhere, where their restart policy asks for it. A node
 #: agent that is restarted, or whose machine is, should be back before.

@@ -101,6 +101,18 @@ def codex_path() -> str:
     return _agent_program("codex", "codex")
 
 
+@pytest.fixture(scope="session")
+def gemini_path() -> str:
+    """The path of the real Gemini CLI."""
+    return _agent_program("gemini", "gemini")
+
+
+@pytest.fixture(scope="session")
+def opencode_path() -> str:
+    """The path of the real OpenCode CLI."""
+    return _agent_program("opencode", "opencode")
+
+
 def _agent_program(backend: str, program: str) -> str:
     """Return the path of the program in the version that its lock file pins; the first time it is installed.
 

@@ -246,7 +246,7 @@ class LaunchSerializer(StrictSerializer):
     """What to launch. What a backend cannot do with it is refused with 422."""
 
     project = serializers.CharField(max_length=63, help_text="Name of the project.")
-    backend = serializers.CharField(max_length=40, help_text="command, demo, claude_code, codex or one that was added.")
+    backend = serializers.CharField(max_length=40, help_text="Name of a backend: RUNNER_BACKENDS has them.")
     name = serializers.CharField(max_length=80, required=False, help_text="For people; it gets one without.")
     argv = serializers.ListField(
         child=serializers.CharField(trim_whitespace=False, allow_blank=True),

@@ -89,7 +89,7 @@ class ModelServer:
     def usage_total(self) -> Usage:
         return sum(self.usage_by_model.values(), Usage())
 
-    def wait_for_requests(self, count: int, timeout_seconds: float = 20) -> None:
+    def wait_for_requests(self, count: int, timeout_seconds: float = 60) -> None:
         """Return when `count` requests have come in, or raise TimeoutError."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout_seconds):

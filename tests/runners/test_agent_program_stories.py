@@ -17,6 +17,7 @@ from stratavore_site.models import AccessToken
 from tests.fake_models.answers import Answer, Refusal, ToolCall, Usage
 from tests.fake_models.fixture import model_server
 from tests.fake_models.server import ModelServer
+from tests.runners.backends.test_opencode_program import provider
 from tests.runners.factories import make_project
 from tests.stack import Stack
 
@@ -55,8 +56,33 @@ CODEX = Program(
     tool="shell",
 )
 
+GEMINI = Program(
+    backend="gemini",
+    model="gemini-2.5-flash",
+    environment=lambda url: {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "not-a-key"},
+    bash=lambda command: ToolCall("run_shell_command", {"command": command}),
+    tool="run_shell_command",
+    flags=["--approval-mode=yolo"],
+    home={".gemini/settings.json": {"security": {"auth": {"selectedType": "gemini-api-key"}}}},
+)
+OPENCODE = Program(
+    backend="opencode",
+    model="fake/fake-1",
+    environment=lambda url: {"OPENCODE_CONFIG_CONTENT": provider(url), "OPENCODE_DISABLE_MODELS_FETCH": "1"},
+    bash=lambda command: ToolCall("bash", {"command": command, "description": "Do it"}),
+    tool="bash",
+    tells_cost=True,
+)
 
-@pytest.fixture(params=[pytest.param(CODEX, marks=pytest.mark.codex)], ids=str)
+
+@pytest.fixture(
+    params=[
+        pytest.param(CODEX, marks=pytest.mark.codex),
+        pytest.param(GEMINI, marks=pytest.mark.gemini),
+        pytest.param(OPENCODE, marks=pytest.mark.opencode),
+    ],
+    ids=str,
+)
 def program(request: pytest.FixtureRequest) -> Program:
     chosen: Program = request.param
     return chosen

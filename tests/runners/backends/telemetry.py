@@ -54,14 +54,14 @@ class Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
-    def wait_for(self, word: str, timeout_seconds: float = 20) -> None:
+    def wait_for(self, word: str, timeout_seconds: float = 60) -> None:
         """Return when a line of output holds `word`."""
         with self._arrived:
             seen = self._arrived.wait_for(lambda: any(word in r.get("text", "") for r in self.records), timeout_seconds)
         if not seen:
             raise TimeoutError(f"{word!r} was not printed: {self.records[-5:]}")
 
-    def finish(self, timeout_seconds: float = 40) -> list[Record]:
+    def finish(self, timeout_seconds: float = 150) -> list[Record]:
         """Return the records of the whole run when it has ended."""
         try:
             code = self._process.wait(timeout_seconds)

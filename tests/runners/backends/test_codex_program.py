@@ -1,18 +1,18 @@
 """The real Codex CLI, run as the backend says, talking to a fake model provider on loopback."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runners.backends.codex import CodexBackend
-from runners.models import Runner, Session
+from runners.models import Session
 from runners.states import ConversationMode
 from tests.fake_models import Answer, Cut, Hold, ModelServer, Refusal, Text, Thinking, ToolCall, Usage
+from tests.runners.backends.runs import Runs
 from tests.runners.backends.telemetry import Ledger, Process
 
 pytestmark = pytest.mark.codex
@@ -24,33 +24,14 @@ RESUME = {"conversation_mode": ConversationMode.RESUME}
 
 
 @pytest.fixture
-def start(codex_path: str, model_server: ModelServer, session: Session, worktree: Path, home: Path) -> Iterator[Start]:
+def start(
+    codex_path: str, model_server: ModelServer, session: Session, worktree: Path, home: Path
+) -> Iterator[Callable[..., Process]]:
     """Start one run of a conversation, in an environment of its own."""
-    processes: list[Process] = []
-
-    def start(prompt: str = "Please make a file.", **fields: Any) -> Process:
-        runner = Runner(
-            **{
-                "session": session,
-                "prompt": prompt,
-                "environment": {"OPENAI_BASE_URL": f"{model_server.url}/v1"},
-                "model": MODEL,
-                **fields,
-            }
-        )
-        command = BACKEND.command(runner, codex_path)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "CODEX_API_KEY": "not-a-key",
-            **command.env,
-        }
-        processes.append(Process(command, env=environment, cwd=worktree))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
+    runs = Runs(BACKEND, codex_path, session, worktree=worktree, home=home, model=MODEL)
+    runs.environment["CODEX_API_KEY"] = "not-a-key"
+    yield partial(runs.start, environment={"OPENAI_BASE_URL": f"{model_server.url}/v1"})
+    runs.close()
 
 
 def ledger() -> Ledger:
@@ -172,7 +153,7 @@ def test_a_refused_key_is_a_failure_that_says_so(start: Start, model_server: Mod
 @pytest.mark.parametrize("status", [429, 529])
 def test_a_busy_provider_is_seen_as_a_limit(start: Start, model_server: ModelServer, status: int) -> None:
     model_server.otherwise = Refusal(status=status, message="Not now.", retry_after_seconds=0)
-    run = ledger().take(BACKEND, start().finish(timeout_seconds=90))
+    run = ledger().take(BACKEND, start().finish())
 
     assert run.activities == ["working", *["rate_limited"] * (len(run.activities) - 1)]
     assert str(status) in run.states[-1].note

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from runners.backends.base import Backend
 from runners.backends.claude_code import ClaudeCodeBackend
 from runners.backends.codex import CodexBackend
+from runners.backends.gemini import GeminiBackend
+from runners.backends.opencode import OpenCodeBackend
 from tests.runners.backends.telemetry import Ledger, Record
 
-BACKENDS: list[Backend] = [ClaudeCodeBackend(), CodexBackend()]
+BACKENDS: list[Backend] = [ClaudeCodeBackend(), CodexBackend(), GeminiBackend(), OpenCodeBackend()]
 each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 
 JSON = st.recursive(

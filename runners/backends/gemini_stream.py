@@ -1,0 +1,190 @@
+"""Read what `gemini --output-format stream-json` prints.
+
+Seen with 0.61.0:
+- An answer comes in pieces, `message` lines with `delta`; nothing marks its end.
+- `result` tells the tokens of this run alone, by model. `input_tokens` holds the cached ones, `output_tokens` leaves
+  out the thoughts, `total_tokens` is everything. Nothing tells a cost.
+- A provider that is busy is waited for: that is told on stderr alone, in two lines.
+- After SIGINT and SIGTERM it ends with code 0 and without a `result`.
+- The prompt is echoed.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
+from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
+from runners.backends.lines import (
+    USAGE_KEY_LENGTH,
+    count,
+    digest,
+    failure,
+    json_object,
+    key,
+    mapping,
+    moment,
+    notice,
+    storable,
+    words,
+)
+from runners.states import Activity, Role
+
+NAME_LENGTH = 100
+#: An answer longer than this is told in several messages.
+LONGEST_SAYING = 200_000
+FAILED_ATTEMPT = re.compile(r"Attempt \d+ failed(: | with status )(?P<why>.{0,300})")
+RETRY_IN = re.compile(r"Retrying after (?P<ms>\d{1,9})(\.\d+)?ms")
+API_ERROR = re.compile(r"\[API Error: (?P<document>\{.*\})\]", re.DOTALL)
+
+
+def read(record: Line, state: State) -> Iterable[Fact]:
+    """Return the facts in one telemetry record."""
+    facts = list(read_lines(record, state, _READERS))
+    if record.get("kind") == "line" and record.get("stream") == "stderr":
+        return _complaint(record, state)
+    if record.get("kind") == "exit":
+        return [*_say(state), *facts, *_without_result(record, state)]
+    return facts
+
+
+def _init(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    session = words(line.get("session_id"))[:NAME_LENGTH]
+    model = words(line.get("model"))[:NAME_LENGTH]
+    if model:
+        state["model"] = model
+    known, state["conversation"] = state.get("conversation"), session
+    told = [SessionFact(external_id=session)] if session and session != known else []
+    return [*told, *now(record, state, Activity.WORKING)]
+
+
+def _message(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    if line.get("role") != "assistant":
+        return ()
+    saying = state.setdefault("saying", {"text": "", "t": record["t"], "stamp": words(line.get("timestamp"))})
+    saying["text"] += words(line.get("content"))
+    facts: list[Fact] = [*now(record, state, Activity.WORKING)]
+    if line.get("delta") is not True or len(saying["text"]) > LONGEST_SAYING:
+        facts += _say(state)
+    return facts
+
+
+def _say(state: State) -> list[Fact]:
+    """Return the answer that was put together up to now, which nothing else tells to be at its end."""
+    saying = state.pop("saying", None)
+    if not saying or not saying["text"].strip():
+        return []
+    said = key("said", state.get("attempt", ""), saying["stamp"], digest(saying["text"]))
+    return [MessageFact(key=said, role=Role.ASSISTANT, text=saying["text"], at=moment(saying))]
+
+
+def _tool_use(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    call, tool = words(line.get("tool_id")), words(line.get("tool_name"))[:NAME_LENGTH]
+    state.setdefault("tools", {})[call] = tool
+    used = MessageFact(
+        key=key("call", state.get("attempt", ""), call),
+        role=Role.ASSISTANT,
+        tool_name=tool,
+        tool_input=storable(line.get("parameters")),
+        at=moment(record),
+    )
+    return [*_say(state), *now(record, state, Activity.WORKING), used]
+
+
+def _tool_result(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    call = words(line.get("tool_id"))
+    result = MessageFact(
+        key=key("result", state.get("attempt", ""), call),
+        role=Role.TOOL,
+        tool_name=state.get("tools", {}).pop(call, ""),
+        text=words(line.get("output")) or words(mapping(line.get("error")).get("message")),
+        is_error=line.get("status") == "error",
+        at=moment(record),
+    )
+    return [*_say(state), result]
+
+
+def _error(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    text = _sentence(line.get("message"))
+    told = key("error", state.get("attempt", ""), words(line.get("timestamp")), digest(text))
+    return [*_say(state), notice(record, told, text, is_error=line.get("severity") != "warning")]
+
+
+def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    state["ended"] = True
+    facts = [*_say(state), *_used(record, line, state)]
+    error = mapping(line.get("error"))
+    if _status(error.get("message")) in BUSY:
+        facts += now(record, state, Activity.RATE_LIMITED, note=_sentence(error.get("message")))
+    elif activity(state) != Activity.RATE_LIMITED:
+        facts += now(record, state, Activity.IDLE)
+    if line.get("status") == "error" and not state.get("stopping"):
+        facts.append(failure(_sentence(error.get("message")) or words(error.get("type")) or "It ended with an error."))
+    return facts
+
+
+def _used(record: Line, line: Line, state: State) -> list[Fact]:
+    facts: list[Fact] = []
+    for name, stats in mapping(mapping(line.get("stats")).get("models")).items():
+        prompt = count(mapping(stats).get("input_tokens"))
+        cached = min(count(mapping(stats).get("cached")), prompt)
+        output = max(count(mapping(stats).get("total_tokens")) - prompt, 0)
+        model = words(name)[:NAME_LENGTH]
+        if prompt or output:
+            facts.append(
+                UsageFact(
+                    key=key("result", state.get("attempt", ""), model, length=USAGE_KEY_LENGTH),
+                    model=model,
+                    input_tokens=prompt - cached,
+                    output_tokens=output,
+                    cache_read_tokens=cached,
+                    at=moment(record),
+                )
+            )
+    return facts
+
+
+def _complaint(record: Line, state: State) -> Iterable[Fact]:
+    """Take in what stderr tells of a provider that is busy."""
+    text = words(record.get("text"))
+    if failed := FAILED_ATTEMPT.search(text):
+        told = key("retry", state.get("attempt", ""), str(record["t"]))
+        note = f"The provider failed: {failed['why']}"
+        return [notice(record, told, note, is_error=True), *now(record, state, Activity.RATE_LIMITED, note=note)]
+    wait = RETRY_IN.search(text)
+    if wait and activity(state) == Activity.RATE_LIMITED:
+        until = moment(record) + timedelta(milliseconds=int(wait["ms"]))
+        return now(record, state, Activity.RATE_LIMITED, until=until, note=state["activity"][2])
+    return ()
+
+
+def _without_result(record: Line, state: State) -> Iterable[Fact]:
+    if record.get("code") != 0 or state.get("ended") or state.get("stopping") or not state.get("attempt"):
+        return ()
+    return [failure("It ended without telling a result.")]
+
+
+def _sentence(message: Any) -> str:
+    """Return the words of an error; the document of the provider's that is often in it gives its own."""
+    text = words(message)
+    return words(_document(text).get("message")) or text
+
+
+def _status(message: Any) -> int:
+    return count(_document(words(message)).get("code"))
+
+
+def _document(text: str) -> Line:
+    found = API_ERROR.search(text)
+    return mapping((json_object(found["document"]) or {}).get("error")) if found else {}
+
+
+_READERS: dict[str, Reader] = {
+    "error": _error,
+    "init": _init,
+    "message": _message,
+    "result": _result,
+    "tool_result": _tool_result,
+    "tool_use": _tool_use,
+}
