@@ -32,6 +32,7 @@ from outbox.services.relay import relay_all
 from outbox.sinks import exchange
 from outbox.sinks.outcome import Outcome
 from outbox.states import Kind, Status
+from stratavore_site.embedded.postgres import Postgres
 from stratavore_site.embedded.rabbitmq import RabbitMQ
 
 #: Enough for some seconds of each, on two cores.
@@ -56,14 +57,14 @@ def limits() -> dict[str, float]:
     _prepare()
     with _reading():
         published = statistics.median(_publish_rate() for _ in range(ROUNDS))
-    return {"pipelined_publishes_per_second": published, "commits_per_second": _rate(_commit_row)}
+    return {"pipelined_publishes_per_second": published, "commits_per_second": _rate(commit_row)}
 
 
 def figures() -> dict[str, float]:
     """Return what the outbox does, in turns with a bare relay: so both meet the same weather."""
     with _reading():
         rounds = [(_drain(_bare_relay), _drain(relay_all)) for _ in range(ROUNDS)]
-    commits = [(_rate(_commit_row), _rate(_commit_row_with_event)) for _ in range(ROUNDS)]
+    commits = [(_rate(commit_row), _rate(commit_row_with_event)) for _ in range(ROUNDS)]
     relay_all()
     found = {
         "bare_relay_per_second": statistics.median(bare for bare, _ in rounds),
@@ -77,6 +78,22 @@ def figures() -> dict[str, float]:
         found |= {f"commit_to_received_p50_ms_at_{rate}": p50, f"commit_to_received_p99_ms_at_{rate}": p99}
     exchange.close()
     _until_exit.close()
+    return found | _durable_writers()
+
+
+def _durable_writers() -> dict[str, float]:
+    """Return what writers lose by publishing, on a PostgreSQL that syncs its commits."""
+    with tempfile.TemporaryDirectory(prefix="sv-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)  # root's server is not root, and has to pass through
+        server = Postgres(Path(name) / "postgres")
+        try:
+            environment = {**os.environ, "DATABASE_URL": server.start()}
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks._writers"], env=environment, check=True, stdout=subprocess.PIPE
+            )
+        finally:
+            server.stop(immediately=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -88,9 +105,9 @@ def _publish_rate() -> float:
     return BACKLOG / (time.monotonic() - begun)
 
 
-def _fill() -> None:
+def fill(count: int = BACKLOG) -> None:
     """Make a backlog of events, committed and not numbered."""
-    Entry.objects.bulk_create([_entry(n) for n in range(BACKLOG)], batch_size=2_000)
+    Entry.objects.bulk_create([_entry(n) for n in range(count)], batch_size=2_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE outbox_entry")
 
@@ -102,13 +119,18 @@ def _prepare() -> None:
         _until_exit.callback(node.kill)
         # Before Celery reads its configuration.
         settings.AMQP_URL = os.environ["AMQP_URL"] = node.start()
+    prepare_database()
+    exchange.connect()
+    _declare_queue()
+
+
+def prepare_database() -> None:
+    """Make the tables, and leave out what other apps hear of events; webhooks stay, though there are none."""
     settings.OUTBOX_LISTENERS, settings.OUTBOX_HANDLERS = [], {}
     call_command("migrate", interactive=False, verbosity=0)
     register(TYPE, description="A measurement.", data={"at": "number", "padding": "string"})
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS bench_row (n integer, filling text)")
-    exchange.connect()
-    _declare_queue()
 
 
 def _declare_queue() -> None:
@@ -119,7 +141,7 @@ def _declare_queue() -> None:
 
 
 def _drain(relay: Callable[[], object]) -> float:
-    _fill()
+    fill()
     begun = time.monotonic()
     while Entry.objects.pending().exists():
         relay()
@@ -259,7 +281,7 @@ def _outgoing(n: int) -> Outgoing:
     )
 
 
-def _commit_row() -> None:
+def commit_row() -> None:
     with transaction.atomic():
         _insert_row()
 
@@ -269,7 +291,7 @@ def _insert_row() -> None:
         cursor.execute("INSERT INTO bench_row VALUES (1, %s)", [PADDING])
 
 
-def _commit_row_with_event() -> None:
+def commit_row_with_event() -> None:
     with transaction.atomic():
         _insert_row()
         publish(TYPE, aggregate="bench:1", subject="bench", routing_key=f"{TYPE}.x", data={"at": 0, "padding": PADDING})

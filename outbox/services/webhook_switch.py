@@ -6,9 +6,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from outbox.models import Webhook
+from outbox.services.alert import alert
 from outbox.services.publish import publish
 from outbox.services.webhook_acts import record_webhook_act
-from outbox.states import DeliveryStatus
+from outbox.states import DeliveryStatus, Severity
 from outbox.webhooks.types import DISABLED
 
 SYSTEM = "system"
@@ -35,6 +36,7 @@ def switch_off(webhook: Webhook, reason: str, *, actor: str = SYSTEM) -> None:
     if actor == SYSTEM:
         # A person's act is recorded where it begins.
         record_webhook_act("switch_off", webhook, actor=actor, reason=reason)
+        alert(Severity.WARNING, f"The webhook {_name(webhook)} was switched off", reason, about=webhook.aggregate)
     publish(DISABLED, aggregate=webhook.aggregate, subject=str(webhook.pk), routing_key=DISABLED, data=data)
 
 
@@ -53,3 +55,7 @@ def about(webhook: Webhook) -> dict[str, str]:
         "description": webhook.description,
         "host": urlsplit(webhook.url).hostname or "",
     }
+
+
+def _name(webhook: Webhook) -> str:
+    return webhook.description or urlsplit(webhook.url).hostname or str(webhook.pk)

@@ -226,6 +226,9 @@ def test_a_webhook_that_only_fails_for_days_is_switched_off(receiver: Receiver, 
     send_due()
     assert not Webhook.objects.get().active
     assert Entry.objects.filter(type="webhook.disabled").count() == 1
+    alert = Entry.objects.get(type="system.alert")
+    assert (alert.data["severity"], "only failed since" in alert.data["detail"]) == ("warning", True)
+    assert "/hook" not in str(alert.data)
     happen("a:2")
     relay_all()
     assert WebhookDelivery.objects.count() == 1
