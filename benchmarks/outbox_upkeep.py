@@ -7,7 +7,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -53,7 +53,7 @@ def _times(rounds: int) -> list[float]:
     found: list[float] = []
     plain = claiming.claim
 
-    def timed(lanes: list[int]) -> claiming.Batch:
+    def timed(lanes: Sequence[int]) -> claiming.Batch:
         begun = time.perf_counter()
         batch = plain(lanes)
         found.append((time.perf_counter() - begun) * 1000)
