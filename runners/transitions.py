@@ -93,6 +93,7 @@ def _record_attempt(runner: Runner) -> None:
     if runner.node_id is None:
         return
     facts = ["node_id", "session_id", "started_at", "ended_at", "status", "exit_code", "exit_signal", "reason"]
+    facts += ["resumed"]
     attempt = Attempt(runner=runner, generation=runner.generation, **{fact: getattr(runner, fact) for fact in facts})
     # One statement where update_or_create takes five: every move of every runner comes through here.
     Attempt.objects.bulk_create(

@@ -209,6 +209,7 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "status_changed_at",
             "reason",
             "generation",
+            "resumed",
             "created_at",
             "started_at",
             "ended_at",
@@ -362,6 +363,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "exit_code",
             "exit_signal",
             "reason",
+            "resumed",
             "fenced_at",
             "refused_records",
         ]

@@ -203,6 +203,8 @@ class Backend(ABC):
     forks: ClassVar[bool] = False
     #: What is said to a conversation that goes on by itself, after a crash, with nothing new to say.
     resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
+    #: What it says of a conversation that it does not know any more: after that a restart begins anew.
+    unknown_conversation: ClassVar[str] = ""
     #: Flags a caller may pass, with whether each takes a value.
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
     #: What the values of some of them must be.

@@ -20,6 +20,7 @@ class ClaudeCodeBackend(Backend):
     program: ClassVar[str] = "claude"
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
     resumes: ClassVar[bool] = True
+    unknown_conversation: ClassVar[str] = "No conversation found"
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {

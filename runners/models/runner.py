@@ -78,6 +78,10 @@ class Runner(models.Model):
 
     limits_in_force = models.JSONField(default=dict, blank=True, help_text="What the present attempt started with.")
 
+    resumed = models.BooleanField(
+        default=False, help_text="Its present attempt goes on in the session of the one before."
+    )
+
     # A process is known by boot, pid and start time together; a pid alone is never trusted.
     boot_id = models.CharField(max_length=36, blank=True)
     pid = models.PositiveIntegerField(null=True, blank=True)
@@ -145,6 +149,8 @@ class Attempt(models.Model):
     exit_code = models.SmallIntegerField(null=True, blank=True)
     exit_signal = models.SmallIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=200, blank=True)
+
+    resumed = models.BooleanField(default=False, help_text="It went on in the session of the one before.")
 
     # Where its telemetry stood when the next attempt began: a lost node may tell the rest when it is back.
     telemetry_offset = models.BigIntegerField(default=0)

@@ -19,6 +19,7 @@ from runners.services.labels import check_labels
 from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
+from runners.services.resume import as_attempted
 from runners.services.worktrees import check_repository
 from runners.shim.identity import boot_id
 from runners.states import ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
@@ -183,7 +184,8 @@ def _insert(
 
 def enter_prompt(runner: Runner) -> None:
     """Enter what this attempt is asked to do as a message of its session."""
-    if runner.session is None or not runner.prompt.strip():
+    prompt = as_attempted(runner).prompt
+    if runner.session is None or not prompt.strip():
         return
     now = timezone.now()
     Message.objects.create(
@@ -191,7 +193,7 @@ def enter_prompt(runner: Runner) -> None:
         runner=runner,
         key=f"prompt:{runner.pk}:{runner.generation}",
         role=Role.USER,
-        text=runner.prompt,
+        text=prompt,
         at=now,
     )
     Session.objects.filter(pk=runner.session.pk).update(message_count=F("message_count") + 1, last_message_at=now)

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from django.db import transaction
 
-from runners import acts
+from runners import acts, events
 from runners.backends import get_backend
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Observation, Runner
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
+from runners.services.resume import can_resume, resumes_on
 from runners.sql import database_now
 from runners.states import TERMINAL, RestartPolicy, RunnerStatus
 from runners.transitions import move
@@ -57,12 +58,15 @@ def pause_before(restarts: int) -> timedelta:
 def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") -> Runner:
     """Start an ended runner again as a new attempt, and return it `starting`.
 
+    Where it can, it goes on in its session with a short prompt; else it begins anew with its own.
+
     Raises MoveRefused unless it has ended, NoPlace where quota or nodes are full, ProgramNotFound.
     """
-    runner = Runner.objects.select_related("project", "session").filter(pk=runner_id).first()
+    runner = Runner.objects.select_related("project", "session", "node").filter(pk=runner_id).first()
     if runner is None or runner.status not in TERMINAL:
         raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
-    node = take_place(runner.project, runner)
+    node = take_place(runner.project, runner, prefer=runner.node if can_resume(runner) else None)
+    resumed = resumes_on(runner, node)
     check_program(get_backend(runner.backend), runner, node)
     # Project and node, observation, runner: everybody locks in this order.
     observation = Observation.objects.select_for_update().get(runner=runner)
@@ -79,9 +83,12 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         exit_signal=None,
         pid=None,
         limits_in_force={},
+        resumed=resumed,
     )
     acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
     _begin_anew(moved, observation)
+    if resumed and moved.session is not None:
+        events.session_opened(moved.session, moved, resumed=True)
     send_start(moved)
     return moved
 

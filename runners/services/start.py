@@ -22,6 +22,7 @@ from runners.runtimes.shim_client import ShimGone
 from runners.services.containers import CONTAINER, NO_NETWORK, check_container
 from runners.services.failover import fence
 from runners.services.limits import limits_in_force, rlimits
+from runners.services.resume import as_attempted
 from runners.services.worktrees import working_directory
 from runners.states import RunnerStatus
 from runners.transitions import move
@@ -87,7 +88,7 @@ def _record_if_stale(runner_id: UUID, generation: int) -> None:
 def specification(runner: Runner) -> dict[str, Any]:
     """Return what the shim must know (spec.json). Raises LaunchRefused where it cannot work on this node."""
     backend = get_backend(runner.backend)
-    command = backend.command(runner, _program(backend, runner))
+    command = backend.command(as_attempted(runner), _program(backend, runner))
     limits = limits_in_force(runner)
     return {
         "version": 1,

@@ -1,6 +1,7 @@
 """The real Claude Code CLI, launched by the API through every real process, with a fake model provider at its end."""
 
 import os
+import signal
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +10,16 @@ import httpx
 import pytest
 from django.contrib.auth.models import User
 
-from runners.models import Runner, Session
+from runners.backends import get_backend
+from runners.backends.base import LaunchRequest
+from runners.models import Message, Runner, Session
+from runners.services import launch_runner
 from stratavore_site.models import AccessToken
-from tests.fake_models.answers import Answer, Refusal, ToolCall, Usage
+from tests.fake_models.answers import Answer, Hold, Refusal, ToolCall, Usage
 from tests.fake_models.fixture import model_server
 from tests.fake_models.server import ModelServer
 from tests.runners.factories import make_project
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 
 __all__ = ["model_server"]
 
@@ -114,3 +118,46 @@ def test_a_refused_key_ends_the_runner_as_failed_with_what_the_program_said(
         runner = claude_stack.wait_for(runner, "terminated", "failed")
     assert runner.status == "failed"
     assert runner.reason not in {"", "exit code 1"}
+
+
+@pytest.mark.claude
+def test_a_runner_that_was_killed_starts_again_by_its_policy_and_goes_on_in_its_session(
+    claude_stack: Stack, model_server: ModelServer
+) -> None:
+    model_server.script(
+        Answer("I shall write it.", ToolCall("Bash", {"command": "echo one > made.txt"}), usage=FIRST), Hold()
+    )
+    project = make_project()
+    request = LaunchRequest(
+        backend="claude_code",
+        prompt="Write made.txt",
+        model="claude-sonnet-4-5",
+        flags=["--allowedTools=Bash"],
+        restart_policy="on_failure",
+    )
+    runner = launch_runner(project.name, request, actor="user:ada")
+    running = claude_stack.wait_for(runner, "running")
+    model_server.wait_for_requests(2, timeout_seconds=90)
+    wait_until(
+        lambda: Message.objects.filter(runner=runner, tool_name="Bash", role="tool").exists(), "the tool was used"
+    )
+    model_server.script(Answer("Now it is written.", usage=SECOND))
+    os.kill(running.pid or 0, signal.SIGKILL)
+
+    def again() -> Runner | None:
+        return Runner.objects.filter(pk=runner.pk, generation=2, status__in=["terminated", "failed"]).first()
+
+    ended = wait_until(again, "the second attempt ended")
+    assert (ended.status, ended.reason, ended.resumed) == ("terminated", "exited", True)
+    assert ended.session_id == runner.session_id
+    said = list(Message.objects.filter(session=runner.session_id, role__in=["user", "assistant"]).order_by("pk"))
+    go_on = get_backend("claude_code").resumed_prompt
+    assert [m.text for m in said if m.text] == ["Write made.txt", "I shall write it.", go_on, "Now it is written."]
+    # The model saw the whole conversation, so it was no new one.
+    last = model_server.requests[-1].text
+    assert all(text in last for text in ("Write made.txt", "I shall write it.", go_on))
+    kept = Session.objects.get(runners=runner)
+    assert (kept.input_tokens, kept.output_tokens) == (
+        model_server.usage_total.input_tokens,
+        model_server.usage_total.output_tokens,
+    )

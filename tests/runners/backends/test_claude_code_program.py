@@ -219,3 +219,10 @@ def test_what_the_program_complains_of_before_it_starts_is_the_reason(start: Sta
 def test_the_program_tells_its_version(claude_code_path: str) -> None:
     assert BACKEND.version(claude_code_path).split(".")[0].isdigit()
     assert BACKEND.version("/nowhere/claude") == ""
+
+
+def test_a_conversation_it_does_not_know_any_more_is_told_by_the_words_a_restart_looks_for(start: Start) -> None:
+    ledger = Ledger().take(BACKEND, start("Go on.", conversation_mode=ConversationMode.RESUME).finish())
+
+    assert len(ledger.failures) == 1
+    assert BACKEND.unknown_conversation in ledger.failures[0]
