@@ -33,20 +33,21 @@ def is_signed(content: Mapping[str, Any], key_id: str, mac: str) -> bool:
 
 
 def canonical(content: Mapping[str, Any]) -> bytes:
-    """Return `content` as the same bytes before it is written to PostgreSQL and after it is read back."""
-    return json.dumps(
-        _plain(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    """Return `content` as the same bytes before it is written to PostgreSQL and after it is read back.
+
+    What goes into jsonb must have been made plain before (storable.plain): it reads 1e22 back as a whole number.
+    """
+    return _encoder.encode(content).encode()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    # jsonb keeps 1e22 as a whole number, and reads it back as one.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+def _text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    return str(value) if isinstance(value, UUID) else value
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not part of an act")
+
+
+_encoder = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=_text
+)

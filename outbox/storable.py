@@ -38,9 +38,15 @@ def _repaired(value: Any) -> Any:
 
 
 def plain(data: Any, *, what: str) -> Any:
-    """Return `data` as it will be read back: Decimal, UUID and time as text. Raises InvalidEventData."""
+    """Return `data` as it will be read back: Decimal, UUID and time as text, 2.0 as 2. Raises InvalidEventData."""
     try:
         text = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidEventData(f"{what} is not JSON: {error}") from error
-    return _repaired(json.loads(text))
+    found = json.loads(text, parse_float=_number)
+    return _repaired(found) if "\\u" in text else found
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
