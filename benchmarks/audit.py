@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
 from django.core.management import call_command
@@ -30,7 +31,7 @@ LAUNCH = {
     "project": "shop",
     "node": "alpha",
 }
-ACT = {"actor": "token:ada/ci", "target_type": "runner", "target_name": "claude-code-3f9c"}
+ACT: dict[str, Any] = {"actor": "token:ada/ci", "target_type": "runner", "target_name": "claude-code-3f9c"}
 
 
 def limits() -> dict[str, float]:
@@ -71,7 +72,13 @@ def _act() -> None:
 
 def _insert() -> None:
     AuditEntry(
-        action="runner.launch", source="system", target_id=uuid4(), after=LAUNCH, key_id="none", mac="0" * 64, **ACT
+        action="runner.launch",
+        source="system",
+        target_id=str(uuid4()),
+        after=LAUNCH,
+        key_id="none",
+        mac="0" * 64,
+        **ACT,
     ).save(force_insert=True)
 
 

@@ -18,6 +18,7 @@ from runners.admin_operations import OperationAdmin as OperationAdmin
 from runners.admin_operations import ReconcilerFindingAdmin as ReconcilerFindingAdmin
 from runners.admin_runners import RunnerAdmin as RunnerAdmin
 from runners.admin_usage import ModelPriceAdmin as ModelPriceAdmin
+from runners.admin_versions import VersionAdmin as VersionAdmin
 from runners.exceptions import RunnerError
 from runners.models import Message, Node, Project, ResourceQuota, Runner, RunnerMove, Session
 from runners.services import archive_project, create_project

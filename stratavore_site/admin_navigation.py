@@ -40,6 +40,9 @@ RECORDS = {
         ("Notifications", "campaign", "outbox.notification"),
         ("Audit log", "policy", "outbox.auditentry"),
         ("Checks of the audit log", "verified", "outbox.auditcheck"),
+        ("Versions of projects", "manage_history", "runners.projectversion"),
+        ("Versions of quotas", "manage_history", "runners.quotaversion"),
+        ("Versions of budgets", "manage_history", "runners.budgetversion"),
         ("Runner history", "history", "runners.runnermove"),
     ],
     "Access": [

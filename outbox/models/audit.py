@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from outbox.states import Source
+from outbox.transactions import CurrentTransaction
 
 #: RESTRICT's own code: to Django, an IntegrityError.
 REFUSE = """
@@ -53,6 +54,8 @@ class AuditEntry(models.Model):
     reason = models.TextField(blank=True)
     key_id = models.CharField(max_length=20)
     mac = models.CharField(max_length=64)
+    #: Not signed: it only leads to the versions of records that the same transaction wrote.
+    transaction_id = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
 
     class Meta:
         verbose_name = "act"
@@ -61,6 +64,7 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(name="auditentry_target", fields=["target_type", "target_id", "id"]),
             models.Index(name="auditentry_actor", fields=["actor", "id"]),
+            models.Index(name="auditentry_transaction", fields=["transaction_id"]),
             # Rows come in the order of time: a few kilobytes serve any range of it.
             BrinIndex(name="auditentry_at", fields=["at"]),
         ]

@@ -459,3 +459,14 @@ class UsageEntrySerializer(serializers.ModelSerializer[UsageEntry]):
             "settled_by",
             "at",
         ]
+
+
+class VersionSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    record = serializers.ChoiceField(choices=["project", "quota"])
+    change = serializers.ChoiceField(choices=["insert", "update", "delete"])
+    values = serializers.DictField(help_text="The record after the change; before it, where it was deleted.")
+    actor = serializers.CharField(
+        source="act.actor", default=None, allow_null=True, help_text="null: the change went past the services."
+    )
+    action = serializers.CharField(source="act.action", default=None, allow_null=True)

@@ -17,10 +17,12 @@ from runners.api.serializers import (
     NodeSerializer,
     ProjectChangeSerializer,
     ProjectSerializer,
+    VersionSerializer,
 )
 from runners.models import Node, Project
 from runners.services import archive_project, create_project
 from runners.services.drain import drain_node, undrain_node
+from runners.services.history import history_of
 from runners.services.projects import change_project
 
 
@@ -68,6 +70,14 @@ class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     def archive(self, request: Request, name: str) -> Response:
         """Its records stay; nothing new is launched in it. Refused while it has open runners."""
         return Response(self._shown(archive_project(self.get_object(), actor=actor_of(request))))
+
+    @extend_schema(
+        operation_id="projects_history", summary="Show what became of a project", responses=VersionSerializer(many=True)
+    )
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def history(self, request: Request, name: str) -> Response:
+        """The newest 200 versions of it and of its quota, newest first, with who made them."""
+        return Response(VersionSerializer(history_of(self.get_object()), many=True).data)
 
     def _shown(self, project: Project) -> Any:
         return self.get_serializer(self.get_queryset().get(pk=project.pk)).data

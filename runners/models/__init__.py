@@ -7,6 +7,7 @@ from runners.models.reconciler import ReconcilerFinding, ReconcilerRound
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
 from runners.models.usage import UsageEntry
+from runners.models.versions import BudgetVersion, ProjectVersion, QuotaVersion
 from runners.models.worktree import Changes, Worktree
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Budget",
     "BudgetPeriod",
     "BudgetRaise",
+    "BudgetVersion",
     "Changes",
     "Message",
     "ModelPrice",
@@ -22,6 +24,8 @@ __all__ = [
     "Operation",
     "OperationItem",
     "Project",
+    "ProjectVersion",
+    "QuotaVersion",
     "ReconcilerFinding",
     "ReconcilerRound",
     "ResourceQuota",
