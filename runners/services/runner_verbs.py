@@ -1,17 +1,17 @@
 """What operations may do to runners, and what runners are narrowed by."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils.dateparse import parse_datetime
 
 from runners.exceptions import InvalidRequest
 from runners.models import Runner
 from runners.querysets import RunnerQuerySet
+from runners.services.operations import filters
+from runners.services.operations.filters import exactly, moment, texts
 from runners.services.operations.verbs import Verb
 from runners.services.restart import restart_runner
 from runners.services.steer import MAX_GRACE_SECONDS, pause_runner, resume_runner, stop_runner
@@ -27,43 +27,22 @@ def matching_runners(wanted: Mapping[str, Any]) -> RunnerQuerySet:
 
 
 def narrow(runners: RunnerQuerySet, wanted: Mapping[str, Any]) -> RunnerQuerySet:
-    """Return `runners` narrowed by a filter: see FILTERS. An unknown name is an error: it might have meant less."""
-    for name, value in wanted.items():
-        if name not in FILTERS:
-            known = ", ".join(FILTERS)
-            raise InvalidRequest(f"Runners are not narrowed by {name}; there are {known}.", field="filter")
-        try:
-            runners = runners.filter(FILTERS[name](value))
-        except (TypeError, ValueError) as error:
-            raise InvalidRequest(f"{name} cannot be {value!r}: {error}", field="filter") from None
-    return runners
+    """Return `runners` narrowed by a filter: see FILTERS. Raises InvalidRequest."""
+    return filters.narrow(runners, wanted, FILTERS, items="Runners")
 
 
 def _ids(value: Any) -> Q:
-    return Q(pk__in=[UUID(str(one)) for one in _texts(value)])
+    return Q(pk__in=[UUID(str(one)) for one in texts(value)])
 
 
 def _status(value: Any) -> Q:
-    return Q(status__in=[RunnerStatus(one).value for one in _texts(value)])
+    return Q(status__in=[RunnerStatus(one).value for one in texts(value)])
 
 
 def _open(value: Any) -> Q:
     if not isinstance(value, bool):
         raise TypeError("true or false is wanted.")
     return ~Q(status__in=TERMINAL) if value else Q(status__in=TERMINAL)
-
-
-def _exactly(column: str, value: Any) -> Q:
-    if not isinstance(value, str):
-        raise TypeError("a text is wanted.")
-    return Q(**{column: value})
-
-
-def _time(lookup: str, value: Any) -> Q:
-    at = value if isinstance(value, datetime) else parse_datetime(str(value))
-    if at is None or at.tzinfo is None:
-        raise ValueError("a time with its zone is wanted, as in 2026-05-04T10:00:00Z.")
-    return Q(**{lookup: at})
 
 
 def _search(value: Any) -> Q:
@@ -78,23 +57,16 @@ def _search(value: Any) -> Q:
         return found
 
 
-def _texts(value: Any) -> list[str]:
-    texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a text or a list of texts is wanted.")
-    return texts
-
-
 FILTERS: dict[str, Callable[[Any], Q]] = {
     "ids": _ids,
     "status": _status,
     "open": _open,
-    "project": partial(_exactly, "project__name"),
-    "node": partial(_exactly, "node__name"),
-    "backend": partial(_exactly, "backend"),
+    "project": partial(exactly, "project__name"),
+    "node": partial(exactly, "node__name"),
+    "backend": partial(exactly, "backend"),
     "session": lambda value: Q(session=UUID(str(value))),
-    "created_after": partial(_time, "created_at__gte"),
-    "created_before": partial(_time, "created_at__lt"),
+    "created_after": partial(moment, "created_at__gte"),
+    "created_before": partial(moment, "created_at__lt"),
     "search": _search,
 }
 

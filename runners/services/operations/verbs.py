@@ -33,6 +33,8 @@ class Verb:
     act: Callable[..., object]
     #: Parameters: name to a function that returns the value to use, or raises InvalidRequest.
     parameters: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    #: Those of them that must be given.
+    needs: frozenset[str] = frozenset()
     #: The app's errors that are refusals of one item; each has a `message`.
     refusals: tuple[type[Exception], ...] = (RunnerError,)
     #: It cannot be undone: the page asks in red.
@@ -48,6 +50,8 @@ class Verb:
         if unknown:
             known = ", ".join(sorted(self.parameters)) or "none"
             raise InvalidRequest(f"{self.name} has no parameter {unknown[0]}; there is {known}.", field="parameters")
+        if missing := sorted(self.needs - set(given)):
+            raise InvalidRequest(f"{self.name} wants the parameter {missing[0]}.", field="parameters")
         return {name: self.parameters[name](value) for name, value in given.items()}
 
 
