@@ -271,6 +271,9 @@ CONTAINER_ENGINE = environment.engine_socket("STRATAVORE_CONTAINER_ENGINE") or e
 CONTAINER_IMAGES = environment.names("STRATAVORE_CONTAINER_IMAGES", [])
 #: Networks that may be asked for besides `none`.
 CONTAINER_NETWORKS = environment.names("STRATAVORE_CONTAINER_NETWORKS", [])
+#: What each container may have at most; 0: no bound. No agent needs 4,096 processes, and a fork bomb stops there.
+CONTAINER_MEMORY_MB = environment.integer("STRATAVORE_CONTAINER_MEMORY_MB", 0)
+CONTAINER_PROCESSES = environment.integer("STRATAVORE_CONTAINER_PROCESSES", 4096)
 #: Users (uid or uid:gid) that may be asked for besides the workspace's owner.
 CONTAINER_USERS = environment.names("STRATAVORE_CONTAINER_USERS", [])
 

@@ -26,6 +26,9 @@ from runners.shim import rundir
 
 log = structlog.get_logger(__name__)
 
+#: Limits that the engine keeps too, by the container's control groups. The tighter of launch and node counts.
+HELD_BY_ENGINE = ("memory_mb", "processes")
+
 #: Where the report pipe is inside.
 REPORT_INSIDE = "/run/stratavore-report"
 
@@ -38,6 +41,10 @@ class ContainerRuntime(ProcessRuntime):
     def start(self, run_dir: Path, spec: Mapping[str, Any]) -> None:
         """Start the attempt unless it was started before; an engine that refuses is a failure on record."""
         inside = {name: spec[name] for name in ("argv", "env", "cwd")}
+        limits = spec.get("limits") or {}
+        for name in HELD_BY_ENGINE:
+            inside[name] = min(filter(None, (spec["container"].get(name), limits.get(name))), default=None)
+        inside["rlimits"] = spec.get("rlimits") or {}
         container = {**spec["container"], **inside, "name": container_name(run_dir)}
         outside = {
             "argv": shim_command("attach", str(run_dir)),
@@ -130,7 +137,7 @@ def container_name(run_dir: Path) -> str:
 
 def described(run_dir: Path, spec: Mapping[str, Any], engine: Engine) -> NewContainer:
     """Return the container for a spec: the workspace at its own path, the report pipe, and no more of this machine."""
-    container, limits = spec["container"], spec.get("limits") or {}
+    container = spec["container"]
     workspace = container["cwd"]
     if engine.socket.resolve().is_relative_to(Path(workspace).resolve()):
         raise EngineError(f"The engine's socket lies in {workspace}: the agent would have the whole machine.")
@@ -154,8 +161,9 @@ def described(run_dir: Path, spec: Mapping[str, Any], engine: Engine) -> NewCont
         tty=bool(spec["tty"]),
         mounts={workspace: workspace, str(report): REPORT_INSIDE},
         labels={RUNNER_LABEL: runner, GENERATION_LABEL: generation, RUNS_LABEL: str(run_dir.parent)},
-        memory_mb=limits.get("memory_mb"),
-        processes=limits.get("processes"),
+        memory_mb=container.get("memory_mb"),
+        processes=container.get("processes"),
+        rlimits=container.get("rlimits") or {},
     )
 
 

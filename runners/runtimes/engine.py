@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ class NewContainer:
     labels: Mapping[str, str]
     memory_mb: int | None = None
     processes: int | None = None
+    #: Of each process: {"nofile": 1024}.
+    rlimits: Mapping[str, int] = field(default_factory=dict)
 
 
 def engine_socket() -> Path | None:
@@ -114,7 +117,7 @@ class Engine:
 
     def _create(self, api: "APIClient", wanted: NewContainer, environment: Mapping[str, str], *, init: bool) -> None:
         from docker.errors import APIError
-        from docker.types import LogConfig, Mount
+        from docker.types import LogConfig, Mount, Ulimit
 
         memory = f"{wanted.memory_mb}m" if wanted.memory_mb else None
         host = api.create_host_config(
@@ -127,6 +130,7 @@ class Engine:
             # As much as memory: none of it on the swap.
             memswap_limit=memory,
             pids_limit=wanted.processes,
+            ulimits=[Ulimit(name=name, soft=value, hard=value) for name, value in _all_rlimits(wanted).items()],
             init=init,
             # Its output is in the run directory already.
             log_config=LogConfig(type="none"),
@@ -221,6 +225,25 @@ class Engine:
                 connection.connect(str(self.socket))
             except OSError as error:
                 raise NoEngine(f"No container engine answers at {self.socket}.") from error
+
+
+def _all_rlimits(wanted: NewContainer) -> dict[str, int]:
+    """Return the limits of each process; where one is given Podman forgets its own others, and takes a million.
+
+    That may be more than this machine allows, so these stand in: the worker's own, and as many processes as can be,
+    to which Podman limits itself.
+    """
+    if not wanted.rlimits:
+        return {}
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    others = {"nofile": _hard_limit(resource.RLIMIT_NOFILE), "nproc": min(most, _hard_limit(resource.RLIMIT_NPROC))}
+    return others | {name: min(value, others.get(name, value)) for name, value in wanted.rlimits.items()}
+
+
+def _hard_limit(kind: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    # The kernel's own bound for open files; no number of processes comes near it.
+    return int(Path("/proc/sys/fs/nr_open").read_text()) if hard == resource.RLIM_INFINITY else hard
 
 
 def _says_taken(error: Any) -> bool:

@@ -8,7 +8,6 @@ from django.db import transaction
 
 from runners.exceptions import InvalidRequest
 from runners.models import Project, ResourceQuota, Runner
-from runners.services.containers import CONTAINER
 
 #: Of a PositiveIntegerField.
 LARGEST = 2**31 - 1
@@ -74,9 +73,6 @@ def limits_in_force(runner: Runner) -> dict[str, int]:
     """Return what holds for an attempt that starts now: what was asked for, or the project's where that is tighter."""
     both = (limits_of_project(runner.project), runner.limits)
     names = {name for limits in both for name in limits}
-    if runner.runtime == CONTAINER:
-        # An engine that is given one such limit drops its defaults of the others, and then may not start at all.
-        names.discard("open_files")
     return {name: min(limits[name] for limits in both if name in limits) for name in BY_NAME if name in names}
 
 

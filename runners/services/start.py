@@ -124,7 +124,13 @@ def _container(runner: Runner) -> dict[str, Any]:
         return {}
     # This node's settings count, which may be stricter than those where it was launched.
     check_container(runner)
-    container = {"image": runner.image, "network": runner.network or NO_NETWORK, "user": runner.container_user}
+    container = {
+        "image": runner.image,
+        "network": runner.network or NO_NETWORK,
+        "user": runner.container_user,
+        "memory_mb": settings.CONTAINER_MEMORY_MB,
+        "processes": settings.CONTAINER_PROCESSES,
+    }
     return {"runtime": CONTAINER, "container": container}
 
 

@@ -9,8 +9,9 @@ from urllib.parse import quote, urlencode
 
 from runners.shim.spool import ShortPath
 
-#: The engine's own work for one request: setting up a container takes Podman 100 ms, a busy machine much longer.
-TIMEOUT_SECONDS = 30.0
+#: The engine's own work for one request: setting up a container takes Podman 100 ms, and on an overloaded machine more
+#: than 30 s. Nothing but this attachment waits for it, and the shim kills one that waits when it should end.
+TIMEOUT_SECONDS = 120.0
 #: A head is a few hundred bytes.
 HEAD_LIMIT_BYTES = 65536
 
@@ -69,9 +70,10 @@ class EngineSocket:
         try:
             head = f"POST /containers/{self._container}{query} HTTP/1.1\r\nHost: engine\r\nContent-Length: 0\r\n"
             connection.sendall(head.encode() + b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-            status, body = _read_head(connection)
+            status, length, body = _read_head(connection)
             if status not in (101, 200):
-                raise EngineRefused(status, _message(body + _rest(connection)))
+                # A refusal leaves the connection open for another request.
+                raise EngineRefused(status, _message(_read_body(connection, body, length)))
         except OSError as error:
             connection.close()
             raise EngineGone(str(error)) from error
@@ -85,8 +87,8 @@ class EngineSocket:
         with self._connect() as connection:
             try:
                 connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Length: 0\r\n\r\n".encode())
-                status, body = _read_head(connection)
-                body += _rest(connection)
+                status, length, body = _read_head(connection)
+                body = _read_body(connection, body, length)
             except OSError as error:
                 raise EngineGone(str(error)) from error
         # 304: it was so already.
@@ -106,8 +108,8 @@ class EngineSocket:
         return connection
 
 
-def _read_head(connection: socket.socket) -> tuple[int, bytes]:
-    """Return the status and what followed the head."""
+def _read_head(connection: socket.socket) -> tuple[int, int | None, bytes]:
+    """Return the status, the length of the body if it is told, and what followed the head."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(4096)
@@ -115,14 +117,21 @@ def _read_head(connection: socket.socket) -> tuple[int, bytes]:
             raise ConnectionResetError("The engine ended the connection before it answered.")
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
-    return int(head.split(b" ", 2)[1]), body
+    status, *fields = head.split(b"\r\n")
+    lengths = [value for name, _, value in (field.partition(b":") for field in fields) if _is_length(name)]
+    return int(status.split(b" ", 2)[1]), int(lengths[0]) if lengths else None, body
 
 
-def _rest(connection: socket.socket) -> bytes:
-    pieces = []
-    while piece := connection.recv(65536):
-        pieces.append(piece)
-    return b"".join(pieces)
+def _is_length(name: bytes) -> bool:
+    return name.strip().lower() == b"content-length"
+
+
+def _read_body(connection: socket.socket, begun: bytes, length: int | None) -> bytes:
+    """Return the whole body: as long as it is told to be, or until the connection ends."""
+    body = bytearray(begun)
+    while (length is None or len(body) < length) and (piece := connection.recv(65536)):
+        body += piece
+    return bytes(body)
 
 
 def _message(body: bytes) -> str:

@@ -44,7 +44,11 @@ def allowed(settings: Settings) -> None:
 
 @pytest.fixture
 def stack(allowed: None, make_stack: Callable[..., Stack], podman: Podman) -> Stack:
-    made = make_stack(STRATAVORE_CONTAINER_ENGINE=f"unix://{podman.socket}", STRATAVORE_CONTAINER_IMAGES=IMAGE)
+    made = make_stack(
+        STRATAVORE_CONTAINER_ENGINE=f"unix://{podman.socket}",
+        STRATAVORE_CONTAINER_IMAGES=IMAGE,
+        STRATAVORE_CONTAINER_MEMORY_MB="48",
+    )
     made.start_runners()
     wait_until(lambda: Node.objects.get(name=made.node).engine, "the node reports its engine")
     return made
@@ -66,6 +70,10 @@ def test_a_runner_lives_and_ends_in_a_container(stack: Stack, podman: Podman) ->
     assert "hello" in output
     assert "lo" in output
     assert "eth0" not in output
+
+    greedy = launch(project, shell("x=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; while :; do x=$x$x; done"))
+    greedy = stack.wait_for(greedy, "terminated", "failed")
+    assert (greedy.status, greedy.exit_code, greedy.reason) == ("failed", 137, "memory")
 
     busy = stack.wait_for(launch(project, shell("sleep 300 & while :; do :; done")), "running")
 
@@ -162,4 +170,4 @@ def test_limits_hold_in_a_container(stack: Stack) -> None:
     ended = [stack.wait_for(runner, "terminated", "failed") for runner in launched]
     assert [runner.status for runner in ended] == ["failed"] * 3
     assert [runner.reason.partition(":")[0] for runner in ended] == ["cpu", "stalled", "memory"]
-    assert ended[1].limits_in_force == {"idle_seconds": 2}
+    assert ended[1].limits_in_force == {"idle_seconds": 2, "open_files": 64}

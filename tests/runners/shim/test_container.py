@@ -182,11 +182,37 @@ def test_more_processes_than_its_limit_are_refused(attempt: ContainerAttempt) ->
     assert any("fork" in line for line in attempt.lines("stderr"))
 
 
+def test_the_tighter_of_the_limits_of_launch_and_node_is_the_engines_and_rlimits_are_each_processs(
+    attempt: ContainerAttempt,
+) -> None:
+    attempt.shell(
+        "ulimit -n; sleep 300",
+        limits={"memory_mb": 64, "processes": 50},
+        rlimits={"nofile": 300},
+        container={"memory_mb": 256, "processes": 20},
+    )
+    wait_for(lambda: attempt.lines() or rundir.has(str(attempt.directory), rundir.EXIT), "its open files", 60)
+    assert not rundir.has(str(attempt.directory), rundir.EXIT), attempt.exit()
+    assert attempt.lines() == ["300"]
+    host = attempt.podman.inspect(attempt.name)["HostConfig"]
+    assert (host["Memory"], host["PidsLimit"]) == (64 << 20, 20)
+
+
 def test_a_program_that_the_image_has_not_is_told(attempt: ContainerAttempt) -> None:
     attempt.start(["no-such-program"])
     # The container begins with the engine's init, which says what it did not find.
     assert attempt.exit()["code"] not in (0, None)
     assert any("No such file" in line for line in attempt.lines("stderr"))
+    assert attempt.podman.containers() == []
+
+
+def test_what_the_engine_cannot_do_is_told_in_its_words(attempt: ContainerAttempt) -> None:
+    # One that may not be given: the engine finds out when it prepares the container for the attachment.
+    attempt.shell("true", rlimits={"rtprio": 99})
+    record = attempt.exit()
+    assert record["code"] == 125
+    assert "container_failed" in record["reason"]
+    assert "rlimit" in record["reason"]
     assert attempt.podman.containers() == []
 
 
