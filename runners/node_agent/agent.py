@@ -93,6 +93,7 @@ class NodeAgent:
                 loops.create_task(every(ENGINE_SECONDS, "engine", self._look_for_engine))
                 loops.create_task(every(MEASURE_SECONDS, "measure", self._measure))
                 loops.create_task(every(RECONCILE_SECONDS, "reconcile", self._reconcile))
+                loops.create_task(every(RECONCILE_SECONDS, "containers", self._remove_left_containers))
                 loops.create_task(keep_trying("terminals", self.terminals.serve))
 
     def _nudge(self, run: str) -> None:
@@ -203,8 +204,12 @@ class NodeAgent:
             await in_database(partial(note_attempt, runner_id, generation, rule=rule, node=self.name))
             stop = runtime_of(directory).stop
             await asyncio.to_thread(stop, directory, grace_seconds=10, reason="superseded")
-        await asyncio.to_thread(remove_leftovers, self.runs)
         await in_database(lambda: note_round(self.name))
+
+    async def _remove_left_containers(self) -> None:
+        """Remove the containers that somebody died before removing. By itself: an engine may be slow."""
+        for attempt in await asyncio.to_thread(remove_leftovers, self.runs):
+            await in_database(partial(note_attempt, *attempt, rule="left_containers", node=self.name))
 
 
 def sessions_of(runner_ids: set[UUID]) -> list[str]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -104,8 +105,8 @@ class ContainerRuntime(ProcessRuntime):
         return unkillable
 
 
-def remove_leftovers(runs: Path, *, runner_id: str = "") -> list[str]:
-    """Remove the containers of attempts that are over, of all runners or of one; return their names.
+def remove_leftovers(runs: Path, *, runner_id: str = "") -> list[tuple[UUID, int]]:
+    """Remove the containers of attempts that are over, of all runners or of one; return these: runner, generation.
 
     An attempt is over when its exit is on record or its directory is gone. Without an engine there is nothing to do.
     """
@@ -115,11 +116,11 @@ def remove_leftovers(runs: Path, *, runner_id: str = "") -> list[str]:
         for name, runner, generation in engine.containers(runs):
             concerned = not runner_id or runner == runner_id.replace("-", "")
             if concerned and is_over(runs / f"{runner}.{generation}") and engine.remove(name):
-                removed.append(name)
+                removed.append((UUID(runner), int(generation)))
     except EngineError as error:
         log.debug("no_engine", error=str(error))
     if removed:
-        log.warning("containers_left", removed=removed)
+        log.warning("containers_left", attempts=[f"{runner.hex}.{generation}" for runner, generation in removed])
     return removed
 
 

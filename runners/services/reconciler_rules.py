@@ -16,6 +16,7 @@ NODES = "each node"
 #: Those that need processes to look at run in the node agent.
 OF_NODES = {
     "dead_shims": "A shim that died without a word: its attempt's end is recorded as lost, and its agent is ended.",
+    "left_containers": "A container of this node whose attempt is over, or has no run directory, is removed.",
     "lost_runners": "A runner of which its node, which answers, has no record is failed, as lost.",
     "runners_found_again": "An unknown runner that is alive on its node is what its shim says.",
     "superseded_attempts": "A live attempt whose runner has ended, is gone or is at a newer attempt is stopped.",

@@ -12,7 +12,8 @@ from pytest_django.fixtures import Settings
 
 from runners.backends.base import LaunchRequest
 from runners.exceptions import EngineNotFound, InvalidRequest
-from runners.models import Node, Observation, Project, Runner
+from runners.models import Node, Observation, Project, ReconcilerFinding, Runner
+from runners.runtimes.engine import GENERATION_LABEL, RUNNER_LABEL, RUNS_LABEL
 from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
 from runners.shim import rundir
 from tests.podman import IMAGE, Podman
@@ -35,6 +36,11 @@ def launch(project: Project, request: LaunchRequest = SHELL) -> Runner:
 def shim_pid(stack: Stack, runner: Runner) -> int:
     found: Any = rundir.read_json(str(stack.run_directory(runner)), rundir.SHIM)
     return int(found["shim"]["pid"])
+
+
+def labels_of(stack: Stack, runner: Runner) -> list[str]:
+    labels = {RUNNER_LABEL: runner.pk.hex, GENERATION_LABEL: "1", RUNS_LABEL: str(stack.runs)}
+    return [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
 
 
 @pytest.fixture
@@ -97,6 +103,10 @@ def test_a_runner_lives_and_ends_in_a_container(stack: Stack, podman: Podman) ->
     stubborn = stack.wait_for(stubborn, "failed", "terminated")
     assert (stubborn.status, stubborn.reason) == ("failed", "lost")
     wait_until(lambda: not podman.containers(), "no container is left")
+
+    podman.run("create", "--name", "left", *labels_of(stack, good), IMAGE, "true")
+    wait_until(lambda: not podman.containers(), "the node agent found and removed it")
+    wait_until(lambda: ReconcilerFinding.objects.filter(rule="left_containers", runner=good).exists(), "it said so")
 
     again = restart_runner(bad.pk, actor="user:ada")
     again = stack.wait_for(again, "failed", "terminated")

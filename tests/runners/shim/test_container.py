@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -289,7 +290,7 @@ def test_containers_of_attempts_that_are_over_are_removed_and_no_others(attempt:
         labels = {"stratavore.runner": runner, "stratavore.generation": "1", "stratavore.runs": str(place)}
         words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
         attempt.podman.run("create", "--name", runner, *words, IMAGE, "true")
-    assert remove_leftovers(runs) == ["a" * 32]
+    assert remove_leftovers(runs) == [(UUID("a" * 32), 1)]
     assert sorted(attempt.podman.containers()) == sorted(["b" * 32, attempt.name])
     attempt.podman.run("rm", "b" * 32)
 
