@@ -9,8 +9,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest
+
+from outbox.origin import Origin
+from outbox.states import Source
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -55,6 +59,13 @@ def parse(event: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def origin_of(scope: Scope) -> Origin:
+    """Return where a socket comes from, for the audit log; behind our own proxy, the address that the proxy saw."""
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1") if settings.HTTPS else ""
+    client = (scope.get("client") or ("",))[0]
+    return Origin(Source.PAGE, ip=str(forwarded.rpartition(",")[2].strip() or client)[:45])
 
 
 async def still_signed_in(scope: Scope) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
+from django.db import transaction
 
 from dashboard.attempts import READ_TIMEOUT_SECONDS, TAIL, Attempt, present_attempt, read_output, resize, send_input
 from dashboard.cast import CastReader, Output, Size
@@ -22,12 +23,16 @@ from dashboard.sockets import (
     accept,
     close,
     may,
+    origin_of,
     parse,
     send_json,
     still_signed_in,
 )
 from dashboard.window import Window
+from outbox.origin import origin
+from runners import acts
 from runners.exceptions import NodeUnreachable
+from runners.models import Runner
 
 #: Shorter recordings are replayed whole; of a longer one the end is shown.
 REPLAY_BYTES = 2 * 1024 * 1024
@@ -59,6 +64,7 @@ class Viewer:
         self.attempt = attempt
         self.writable = writable
         self.window = Window(WINDOW)
+        self.typed = False
         self.offset = _offset(scope, attempt)
 
     async def serve(self, receive: Receive) -> None:
@@ -139,6 +145,7 @@ class Viewer:
             case {"op": "input" | "resize"} if not self.writable:
                 await send_json(self.send, op="refused", error="You may look at this terminal, not type into it.")
             case {"op": "input", "data": str(data)} if 0 < len(data) <= MAX_INPUT_CHARACTERS:
+                await self._record_typing()
                 await self._try(send_input(self.attempt, data))
             case {"op": "resize", "columns": int(columns), "rows": int(rows)} if (
                 1 < columns <= MAX_COLUMNS and 1 < rows <= MAX_ROWS
@@ -146,6 +153,12 @@ class Viewer:
                 await self._try(resize(self.attempt, columns, rows))
             case _:
                 await send_json(self.send, op="refused", error="This is no message of a terminal.")
+
+    async def _record_typing(self) -> None:
+        """Record that somebody types, once for each socket: who took over is an act, each key is none."""
+        if not self.typed:
+            self.typed = True
+            await database_sync_to_async(_record_typing, thread_sensitive=False)(self.scope)
 
     async def _try(self, request: Any) -> None:
         try:
@@ -159,6 +172,12 @@ class Viewer:
             if not await still_signed_in(self.scope):
                 await close(self.send, SIGNED_OUT)
                 return
+
+
+def _record_typing(scope: Scope) -> None:
+    runner = Runner.objects.get(pk=scope["url_route"]["kwargs"]["runner_id"])
+    with origin(origin_of(scope)), transaction.atomic():
+        acts.on_runner("type", runner, actor=f"user:{scope['user'].get_username()}")
 
 
 def _joined(facts: Any) -> list[Size | Output]:

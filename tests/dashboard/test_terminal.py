@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from dashboard.attempts import output_as_text, present_attempt
 from dashboard.node_agents import ask
 from dashboard.sockets import NOT_FOUND, SIGNED_OUT
+from outbox.models import AuditEntry
 from runners.exceptions import NodeUnreachable
 from runners.models import Runner
 from runners.node_agent.terminals import Terminals
@@ -191,6 +192,19 @@ async def test_input_to_a_runner_whose_shim_is_gone_is_refused_with_a_reason(
     async with recording.served(), socket_of(operator, recording.address) as socket:
         await socket.send(op="input", data="hello\n")
         assert recording.node in (await op(socket, "refused"))["error"]
+
+
+async def test_who_types_is_on_record_once_for_a_socket(operator: User, recording: Recording) -> None:
+    async with recording.served(), socket_of(operator, recording.address) as socket:
+        for _ in range(2):
+            await socket.send(op="input", data="hello\n")
+            await op(socket, "refused")
+
+    def recorded() -> list[tuple[str, str, str]]:
+        return list(AuditEntry.objects.filter(action="runner.type").values_list("actor", "source", "target_id"))
+
+    who = f"user:{operator.get_username()}"
+    assert await database_sync_to_async(recorded)() == [(who, "page", str(recording.runner.pk))]
 
 
 async def test_a_node_that_does_not_answer_is_told_and_asked_again(
