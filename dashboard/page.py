@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from agents.exceptions import AgentError
 from dashboard import figures, stream
 from runners.exceptions import RunnerError
 from runners.models import Runner
@@ -72,7 +73,7 @@ def need(request: HttpRequest, permission: str) -> None:
         raise PermissionDenied
 
 
-def tell_refusal(request: HttpRequest, error: RunnerError) -> None:
+def tell_refusal(request: HttpRequest, error: RunnerError | AgentError) -> None:
     """Show the sentence of a refused action on the next page."""
     messages.error(request, error.message)
 

@@ -172,6 +172,10 @@ def load_node_rows() -> list[Row]:
 
 def _subject_page(data: Mapping[str, Any]) -> str:
     """Return the address of what an event is about."""
+    if data.get("job_id") and not data.get("agent_id"):
+        return reverse("dashboard:job", args=[data["job_id"]])
+    if data.get("agent_id") and data.get("name"):
+        return reverse("dashboard:agent", args=[data["name"]])
     for name in ("runner", "operation"):
         if data.get(f"{name}_id"):
             return reverse(f"dashboard:{name}", args=[data[f"{name}_id"]])
@@ -187,7 +191,7 @@ def event_row(entry: Entry) -> Row:
         "sequence": entry.sequence,
         "type": entry.type,
         "status": data.get("status") or "event",
-        "who": data.get("name") or data.get("project") or data.get("verb") or entry.subject,
+        "who": data.get("name") or data.get("title") or data.get("project") or data.get("verb") or entry.subject,
         "text": sentence(entry.type, data),
         "project": data.get("project") or "",
         "actor": data.get("actor") or "",

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agents.states import AgentStatus, JobStatus
+
 Data = Mapping[str, Any]
 
 
@@ -41,6 +43,11 @@ def _handled(data: Data) -> int:
     return sum(int(data.get(name) or 0) for name in ("done", "failed", "skipped"))
 
 
+def _arrived(data: Data) -> str:
+    status = str(data.get("status") or "").replace("_", " ")
+    return f"is {'in error' if status == 'error' else status}{_because(data)}"
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -61,6 +68,11 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "operation.started": lambda data: f"began on {data.get('total')}",
     "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
     "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",
+    **{f"agent.{status}": _arrived for status in AgentStatus},
+    "agent.thought": lambda data: f"thinks: {data.get('text', '')}"[:160],
+    **{f"job.{status}": _arrived for status in JobStatus},
+    "job.in_progress": lambda data: f"is being worked on by {data.get('worker') or 'somebody'}",
+    "job.changed": lambda data: f"has new {', '.join(map(str, data.get('fields') or []))}".replace("_", " "),
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

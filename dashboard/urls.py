@@ -4,9 +4,12 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from dashboard.views import (
+    agents,
     audit,
     budgets,
     events,
+    job_acts,
+    jobs,
     launch,
     nodes,
     operations,
@@ -32,6 +35,15 @@ urlpatterns = [
     path("runners/<uuid:runner_id>/output/", runners.output, name="output"),
     path("runners/<uuid:runner_id>/worktree/", runners.worktree, name="worktree"),
     path("runners/<uuid:runner_id>/<slug:verb>/", runners.steer, name="steer"),
+    path("agents/", agents.agents, name="agents"),
+    path("new-agents/", agents.spawn, name="spawn"),
+    path("agents/<slug:name>/", agents.agent, name="agent"),
+    path("agents/<slug:name>/<slug:verb>/", agents.steer_agent, name="steer_agent"),
+    path("jobs/", jobs.jobs, name="jobs"),
+    path("new-job/", jobs.new_job, name="new_job"),
+    path("jobs/<slug:job_id>/", jobs.job, name="job"),
+    path("jobs/<slug:job_id>/move/", jobs.move_on_board, name="move_job"),
+    path("jobs/<slug:job_id>/<slug:verb>/", job_acts.act_on_job, name="act_on_job"),
     path("sessions/", sessions.sessions, name="sessions"),
     path("sessions/<uuid:session_id>/", sessions.session, name="session"),
     path("sessions/<uuid:session_id>/messages/", sessions.messages, name="messages"),

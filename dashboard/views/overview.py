@@ -6,6 +6,7 @@ from dashboard.budget_rows import alarms
 from dashboard.changes import FLEET, latest_events
 from dashboard.page import live_page, show
 from dashboard.rows import load_node_rows, runner_rows, shown_runners
+from dashboard.workforce_figures import workforce
 from runners.models import Project, Runner
 from runners.states import RunnerStatus
 
@@ -34,6 +35,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "nodes": load_node_rows(),
         "events": latest_events(FEED_ROWS),
         "alarms": alarms(),
+        "workforce": workforce(),
         "has_projects": Project.objects.exists(),
         "has_runners": any(counts.values()),
     }

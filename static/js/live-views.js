@@ -187,9 +187,40 @@ hear("counts", (counts) => {
   for (const view of all("live-count")) view.take(counts);
   document.body.dispatchEvent(new CustomEvent("live:counts"));
 });
+// Agents and jobs are told of by many events at once: panels that show them ask again, at most once a second.
+let workforceTold = 0;
+let workforceWaits = false;
+function tellWorkforce() {
+  if (workforceWaits) return;
+  workforceWaits = true;
+  const wait = Math.max(100, workforceTold + 1_000 - Date.now());
+  setTimeout(() => {
+    workforceWaits = false;
+    workforceTold = Date.now();
+    document.body.dispatchEvent(new CustomEvent("live:workforce"));
+  }, wait);
+}
+
+// What somebody is at must not be swapped away under their hands: such a panel asks again when they are done.
+function isBusy(panel) {
+  if (panel.matches("[data-dragging]") || panel.querySelector("details.menu[open]")) return true;
+  return [...panel.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
+}
+function isTyped(field) {
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
+  const first = [...field.options].findIndex((option) => option.defaultSelected);
+  return field === document.activeElement || field.selectedIndex > Math.max(first, 0);
+}
+document.body.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.triggeringEvent?.type !== "live:workforce" || !isBusy(event.target)) return;
+  event.preventDefault();
+  tellWorkforce();
+});
 hear("event", (row) => {
   for (const feed of all("live-feed")) feed.take(row);
   const subject = row.type.split(".")[0];
+  if (["agent", "job", "time"].includes(subject)) tellWorkforce();
   if (["worktree", "operation"].includes(subject)) {
     document.body.dispatchEvent(new CustomEvent(`live:${subject}`, { detail: row }));
   }
