@@ -69,7 +69,7 @@ def test_an_agents_page_tells_its_thoughts_jobs_and_runs(client: Client) -> None
     add_thought(work.agent.pk, "Hm <b>.", actor=ACTOR)
     run_and_end(work, exit_code=0)
     page = client.get(f"/agents/{work.agent.name}/").content.decode()
-    for words in ("Mend the parser", "Hm &lt;b&gt;.", work.runner.name, "Working", "Idle", "Retire"):
+    for words in ("Mend the parser", "Hm &lt;b&gt;.", work.runner.name, "Working", "Kill"):
         assert words in page
     assert client.get("/agents/nobody/").status_code == 404
 
