@@ -119,7 +119,7 @@ def test_relays_broker_and_database_killed_under_load_lose_nothing(
     chance = random.Random(4)
     url = own_postgres.url
     reader = declared(crew, own_rabbitmq.url())
-    reader.connection.collect()
+    reader.connection.close()
     crew.keep()
     publisher = crew.run(sys.executable, "-m", "tests.outbox.soak_publisher", str(EVENTS), str(AGGREGATES))
     blows = ["process"] * PROCESS_KILLS + ["broker"] * BROKER_KILLS + ["database"]
@@ -147,6 +147,7 @@ def test_relays_broker_and_database_killed_under_load_lose_nothing(
     )
     reader.reopen()
     wait_for(lambda: reader.read() == 0 and len(reader.events) >= EVENTS, seconds=120, what="the reading")
+    reader.close()
     judge(reader.events)
 
 
