@@ -132,3 +132,29 @@ def write_vitals(rows: Sequence[Vitals]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_WRITE_VITALS, columns)
         return int(cursor.rowcount)
+
+
+@dataclass(frozen=True)
+class NewChunk:
+    """A piece of a message, to be searched."""
+
+    message_id: int
+    position: int
+    text: str
+
+
+# The ORM's bulk_create would have every generated tsvector sent back, which is longer than the text itself.
+_INSERT_CHUNKS = """
+INSERT INTO runners_messagechunk (message_id, position, text)
+SELECT message_id, position, text FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS v(message_id, position, text)
+ON CONFLICT (message_id, position) DO NOTHING
+"""
+
+
+def insert_chunks(chunks: Sequence[NewChunk]) -> None:
+    """Write chunks of messages in one statement; those that are there already stay."""
+    if not chunks:
+        return
+    columns = [list(column) for column in zip(*(astuple(chunk) for chunk in chunks), strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_CHUNKS, columns)

@@ -43,7 +43,8 @@ def sessions(request: HttpRequest) -> HttpResponse:
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """Show one conversation, and what it used."""
     found = get_object_or_404(Session.objects.select_related("project", "resumed_from"), pk=session_id)
-    before = _number(request.GET.get("before"))
+    around = _number(request.GET.get("around"))
+    before = _end_around(found, around) if around else _number(request.GET.get("before"))
     earlier = found.messages.order_by("-id")
     talk = list((earlier.filter(pk__lt=before) if before else earlier)[:MESSAGES_SHOWN])[::-1]
     context = {
@@ -51,6 +52,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "row": session_row(found),
         "talk": talk,
         "last_message": talk[-1].pk if talk else 0,
+        "around": around,
         "is_earlier": bool(before),
         "more_before": talk[0].pk if talk and earlier.filter(pk__lt=talk[0].pk).exists() else 0,
         "runners": runner_rows(shown_runners().filter(session=found)),
@@ -69,6 +71,12 @@ def messages(request: HttpRequest, session_id: UUID) -> HttpResponse:
     after = _number(request.GET.get("after"))
     talk = list(Message.objects.filter(session=found, pk__gt=after).order_by("id")[:MESSAGES_SHOWN])
     return render(request, "dashboard/_messages.html", {"talk": talk})
+
+
+def _end_around(session: Session, message_id: int) -> int:
+    """Return before which message to read, so that this one stands in the middle; 0: the end is near."""
+    following = session.messages.filter(pk__gt=message_id).order_by("pk").values_list("pk", flat=True)
+    return next(iter(following[MESSAGES_SHOWN // 2 : MESSAGES_SHOWN // 2 + 1]), 0)
 
 
 def _cost(entry: UsageEntry) -> str:

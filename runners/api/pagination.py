@@ -3,7 +3,7 @@
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import BasePagination
+from rest_framework.pagination import BasePagination, PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -59,6 +59,14 @@ class AfterPagination(BasePagination):
         if not (text.isascii() and text.isdigit() and minimum <= int(text[:20]) <= MAX_ID):
             raise ValidationError({name: [f"A whole number from {minimum} is wanted."]})
         return int(text)
+
+
+class SearchPagination(PageNumberPagination):
+    """Pages of what was found. Small: each hit's text is read and marked."""
+
+    page_size = 10
+    page_size_query_param = "page_size"
+    max_page_size = 50
 
 
 def _parameter(name: str, description: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
 from runners.api.reconciler_views import ReconcilerViewSet
 from runners.api.runner_views import RunnerViewSet
+from runners.api.search_views import SearchViewSet
 from runners.api.session_views import SessionViewSet
 from runners.api.usage_views import UsageViewSet
 from runners.api.views import NodeViewSet, ProjectViewSet
@@ -15,6 +16,7 @@ router = SimpleRouter(use_regex_path=False)
 router.register("projects", ProjectViewSet, basename="project")
 router.register("runners", RunnerViewSet, basename="runner")
 router.register("sessions", SessionViewSet, basename="session")
+router.register("search", SearchViewSet, basename="search")
 router.register("operations", OperationViewSet, basename="operation")
 router.register("reconciler", ReconcilerViewSet, basename="reconciler")
 router.register("nodes", NodeViewSet, basename="node")

@@ -1,4 +1,5 @@
 from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
+from runners.models.chunk import MessageChunk
 from runners.models.node import Node
 from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
@@ -18,6 +19,7 @@ __all__ = [
     "BudgetVersion",
     "Changes",
     "Message",
+    "MessageChunk",
     "ModelPrice",
     "Node",
     "Observation",

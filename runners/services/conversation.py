@@ -7,6 +7,7 @@ from django.db.models import F
 
 from runners.backends.base import MessageFact, UsageFact
 from runners.models import Message, Runner, Session
+from runners.services.search_index import Said, index
 
 KeyedFact = TypeVar("KeyedFact", MessageFact, UsageFact)
 
@@ -17,7 +18,7 @@ def add_messages(session: Session, runner: Runner, facts: Sequence[MessageFact])
     fresh = unseen(facts, lambda keys: set(known.filter(key__in=keys).values_list("key", flat=True)))
     if not fresh:
         return 0
-    Message.objects.bulk_create(
+    added = Message.objects.bulk_create(
         Message(
             session=session,
             runner=runner,
@@ -31,6 +32,7 @@ def add_messages(session: Session, runner: Runner, facts: Sequence[MessageFact])
         )
         for fact in fresh
     )
+    index(Said(message.pk, message.text, message.tool_name, message.tool_input) for message in added)
     Session.objects.filter(pk=session.pk).update(
         message_count=F("message_count") + len(fresh), last_message_at=max(fact.at for fact in fresh)
     )

@@ -22,6 +22,7 @@ PAGES = [
     "/",
     "/runners/",
     "/launch/",
+    "/search/",
     "/sessions/",
     "/projects/",
     "/new-project/",
