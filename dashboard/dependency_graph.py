@@ -15,7 +15,7 @@ NODE_WIDTH, NODE_HEIGHT = 196, 46
 GAP_ACROSS, GAP_DOWN = 54, 14
 MARGIN = 8
 #: Letters of a title that fit in a node of that width at 12 px.
-LETTERS = 25
+LETTERS = 28
 
 Edge = tuple[str, str]
 

@@ -48,6 +48,13 @@ def _arrived(data: Data) -> str:
     return f"is {'in error' if status == 'error' else status}{_because(data)}"
 
 
+def _job_changed(data: Data) -> str:
+    fields = [str(each) for each in data.get("fields") or []]
+    if fields == ["decision"]:
+        return "asks what to do" if data.get("decision") else "has its decision"
+    return f"has new {', '.join(fields)}".replace("_", " ")
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -72,7 +79,7 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent.thought": lambda data: f"thinks: {data.get('text', '')}"[:160],
     **{f"job.{status}": _arrived for status in JobStatus},
     "job.in_progress": lambda data: f"is being worked on by {data.get('worker') or 'somebody'}",
-    "job.changed": lambda data: f"has new {', '.join(map(str, data.get('fields') or []))}".replace("_", " "),
+    "job.changed": _job_changed,
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }

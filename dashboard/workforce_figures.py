@@ -48,4 +48,4 @@ def _completion(counts: Counter[str]) -> str:
 
 def _hours() -> str:
     total = TimeEntry.objects.with_seconds(timezone.now()).order_by().aggregate(total=Sum("seconds"))["total"]
-    return figures.NONE if total is None else f"{total / 3600:,.1f} h"
+    return figures.NONE if total is None else figures.seconds(total)

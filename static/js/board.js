@@ -19,7 +19,7 @@ function move(card, column) {
   const from = columnAt(card);
   if (from === column) return;
   const button = buttonFor(card, column);
-  if (button) return button.form.requestSubmit(button);
+  if (button) return button.click(); // not requestSubmit(): htmx learns of the pressed button by its click
   const title = card.querySelector(".job-title").textContent;
   if (column.dataset.column === "in_progress" && from.dataset.column === "pending") {
     return say(`“${title}” is in progress once it is assigned: open it and choose who does it.`);
