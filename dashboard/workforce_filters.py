@@ -42,6 +42,11 @@ class AgentChoices(Choices):
     def known(cls) -> dict[str, list[str]]:
         return {"status": AgentStatus.values}
 
+    def as_filter(self) -> dict[str, Any]:
+        """Return the choices as an operation narrows agents."""
+        wanted = {"status": self.status, "personality": self.personality, "project": self.project, "search": self.q}
+        return {name: value for name, value in wanted.items() if value}
+
     def apply(self, agents: Any, *, with_status: bool = True) -> Any:
         """Return the agents that match."""
         wanted = {

@@ -1,5 +1,6 @@
 """Agents: the list, one agent, and its buttons."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from dashboard.workforce_forms import SpawnForm
 from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project
+from runners.services.operations import all_verbs
 
 VERBS: dict[str, Callable[..., Agent]] = {
     "pause": pause_agent,
@@ -56,6 +58,8 @@ def _show_agents(request: HttpRequest, form: SpawnForm, status: int = 200) -> Ht
         "page": page,
         "rows": agent_rows(page.object_list),
         "pills": _pills(counts),
+        "filter_json": json.dumps(wanted.as_filter()),
+        "batch_verbs": [verb for verb in all_verbs("agent") if request.user.has_perm(verb.permission)],
         "as_cards": request.GET.get("as") == "cards",
         "query": query_without(request, "page"),
         "query_without_status": query_without(request, "page", "status"),

@@ -15,13 +15,19 @@ from dashboard.changes import FLEET
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from runners.actors import actor_of
 from runners.exceptions import InvalidRequest, RunnerError
-from runners.models import Operation
-from runners.services.operations import begin_operation, cancel_operation, preview, verb_named
+from runners.models import Operation, OperationItem
+from runners.services.operations import Exempt, begin_operation, cancel_operation, preview, verb_named
 from runners.services.operations.verbs import Verb
 from runners.states import ItemResult
 
 #: Where each noun's items have a page of their own, and where their list is.
-PAGES = {"runner": ("dashboard:runner", "dashboard:runners")}
+PAGES = {
+    "runner": ("dashboard:runner", "dashboard:runners"),
+    "agent": ("dashboard:agent", "dashboard:agents"),
+    "job": ("dashboard:job", "dashboard:jobs"),
+}
+#: Nouns whose pages are addressed by name.
+BY_NAME = frozenset({"agent"})
 
 
 @require_GET
@@ -76,7 +82,7 @@ def _show_preview(request: HttpRequest, verb: Verb, wanted: Mapping[str, Any]) -
     context = {
         "verb": verb,
         "shown": shown,
-        "exceptions": [(exempt, _page_of(verb.noun, exempt.id)) for exempt in shown.exceptions],
+        "exceptions": [(exempt, _page_of(verb.noun, exempt)) for exempt in shown.exceptions],
         "filter_json": json.dumps(wanted),
         "filter_words": in_words(wanted),
         "back": reverse(PAGES[verb.noun][1]) if verb.noun in PAGES else "",
@@ -99,7 +105,7 @@ def operation(request: HttpRequest, operation_id: UUID) -> HttpResponse:
         "operation": found,
         "row": row,
         "page": page,
-        "items": [(item, _page_of(row["noun"], item.target_id)) for item in page.object_list],
+        "items": [(item, _page_of(row["noun"], item)) for item in page.object_list],
         "results": ItemResult.choices,
         "result": result,
         "query": query_without(request, "page"),
@@ -141,8 +147,12 @@ def _row(found: Operation) -> dict[str, Any]:
     }
 
 
-def _page_of(noun: str, target_id: str) -> str:
-    return reverse(PAGES[noun][0], args=[target_id]) if noun in PAGES else ""
+def _page_of(noun: str, item: Exempt | OperationItem) -> str:
+    """Return the address of an item's own page, "" where there is none."""
+    if noun not in PAGES:
+        return ""
+    target_id = item.target_id if isinstance(item, OperationItem) else item.id
+    return reverse(PAGES[noun][0], args=[item.name if noun in BY_NAME else target_id])
 
 
 def _filter(text: str) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agents.models import Agent, Assignment, Comment, Job
-from agents.services import add_dependencies, add_thought, cancel_job, complete_job, mark_deliverable
+from agents.services import add_dependencies, add_thought, cancel_job, complete_job, mark_deliverable, spawn_agents
 from agents.services.assign import assign_person
 from dashboard.dependency_graph import graph_of
+from runners.models import Operation
+from runners.services.operations import run_operation
 from tests.agents.factories import ACTOR, make_agent, make_job, make_personality, make_work, now_of, run_and_end
 from tests.callers import make_user
 from tests.dashboard.conftest import signed_in
@@ -306,3 +308,16 @@ def test_a_mark_is_counted_on_the_board(client: Client) -> None:
     assert fix is not None
     mark_deliverable(job.pk, fix.pk, done=True, actor=ACTOR)
     assert "1/2 there" in client.get("/jobs/").content.decode()
+
+
+def test_all_agents_that_match_are_acted_on_after_a_look_at_who_is_meant(client: Client) -> None:
+    cadets = spawn_agents(personality="cadet", count=2, actor="user:ada")
+    spawn_agents(personality="senior", count=1, actor="user:ada")
+    assert "With all 2 that match" in client.get("/agents/", {"personality": "cadet"}).content.decode()
+    asked = {"verb": "agent.pause", "filter": '{"personality": "cadet"}'}
+    assert client.get("/operations/new/", asked).context["shown"].would_do == 2
+    client.post("/operations/new/", {**asked, "count": "2"})
+    operation = Operation.objects.get()
+    run_operation(operation.pk)
+    assert set(Agent.objects.filter(status="paused").values_list("name", flat=True)) == {each.name for each in cadets}
+    assert f"/agents/{cadets[0].name}/" in client.get(f"/operations/{operation.pk}/").content.decode()

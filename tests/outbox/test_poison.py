@@ -80,6 +80,8 @@ def test_a_wake_up_over_rabbitmq_waits_alone_in_its_queue(amqp_url: str) -> None
         made = current_app.amqp.queues[queue]
         before, made.queue_arguments = made.queue_arguments, {"x-max-length": 1}
         try:
+            # The waker declares it with its first message, which a thread sends when it likes.
+            made.bind(channel).declare()
             for _ in range(20):
                 wake()
                 assert waker._wakers[waker.RELAY_TASK].quiet.wait(10)
