@@ -86,6 +86,7 @@ class LaunchForm(forms.Form):
         help_text="At most three times in ten minutes.",
     )
     session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    fork = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,8 +139,13 @@ class LaunchForm(forms.Form):
             on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,
             restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
             session_id=str(session) if session else "",
-            conversation_mode=ConversationMode.RESUME if session else ConversationMode.NEW,
+            conversation_mode=self._conversation_mode(),
         )
+
+    def _conversation_mode(self) -> ConversationMode:
+        if not self.cleaned_data["session_id"]:
+            return ConversationMode.NEW
+        return ConversationMode.FORK if self.cleaned_data["fork"] else ConversationMode.RESUME
 
     def refuse(self, message: str, field: str | None) -> None:
         """Show a refusal at the field it names, else above the form."""

@@ -52,6 +52,18 @@ def keys(name: str, *, development: bool) -> dict[str, str]:
     return found
 
 
+def classes(name: str) -> dict[str, str]:
+    """Return dotted paths of classes by the name each is to have: `parrot=ours.parrot.ParrotBackend,…`."""
+    pairs = [part.strip().partition("=") for part in os.environ.get(name, "").split(",") if part.strip()]
+    found = {short: path for short, _, path in pairs}
+    if any(
+        not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", short) or not re.fullmatch(r"\w+(\.\w+)+", path)
+        for short, path in found.items()
+    ):
+        raise ImproperlyConfigured(f"{name} must look like name=package.module.Class,…: names of small letters.")
+    return found
+
+
 def url(name: str, schemes: tuple[str, ...], *, default: str | None = None, because: str = "") -> str:
     """Return a URL whose scheme is one of `schemes`; without `default` the variable must be set."""
     value = os.environ.get(name, "").strip()

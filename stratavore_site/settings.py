@@ -247,14 +247,16 @@ WEBHOOK_RETENTION_DAYS = environment.integer("WEBHOOK_RETENTION_DAYS", 30, minim
 
 #: How long what the reconciler found is kept.
 RECONCILER_FINDINGS_DAYS = environment.integer("RECONCILER_FINDINGS_DAYS", 30, minimum=1)
-#: Backend name to the class that drives the program. A project of yours may add its own.
+#: Backend name to the class that drives the program. STRATAVORE_BACKENDS adds yours.
 RUNNER_BACKENDS = {
     "command": "runners.backends.command.CommandBackend",
     "demo": "runners.backends.demo.DemoBackend",
     "claude_code": "runners.backends.claude_code.ClaudeCodeBackend",
+    "claude_terminal": "runners.backends.claude_terminal.ClaudeTerminalBackend",
     "codex": "runners.backends.codex.CodexBackend",
     "opencode": "runners.backends.opencode.OpenCodeBackend",
     "gemini": "runners.backends.gemini.GeminiBackend",
+    **environment.classes("STRATAVORE_BACKENDS"),
 }
 #: After so long a silence the runners of a node are started elsewhere, where their restart policy asks for it. A node
 #: agent that is restarted, or whose machine is, should be back before.

@@ -14,14 +14,15 @@ from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.attempts import output_as_text, present_attempt
 from dashboard.changes import FLEET
+from dashboard.conversations import conversation_verbs
 from dashboard.filters import RunnerFilter
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
-from dashboard.rows import STOPPABLE, runner_row, runner_rows, shown_runners
+from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
 from dashboard.worktrees import worktree_context
 from runners.actors import actor_of
 from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
-from runners.models import Node, Project, Runner, UsageEntry
+from runners.models import Node, Observation, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.limits import shown as shown_limits
 from runners.services.operations import all_verbs
@@ -99,6 +100,8 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "attempts": found.attempts.select_related("node").order_by("-generation")[:20],
         "limits": shown_limits(found.limits_in_force or found.limits),
         "queue_place": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
+        "about": _about(found),
+        **conversation_verbs(session),
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
         **worktree_context(found),
     }
@@ -106,6 +109,12 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
     return show(
         request, "dashboard/runner.html", context, topics=(*topics, f"session:{session.pk}") if session else topics
     )
+
+
+def _about(runner: Runner) -> Observation | None:
+    """Return what was seen of the runner if that tells what its program is about."""
+    seen = observation_of(runner)
+    return seen if seen and seen.activity else None
 
 
 def _tab(request: HttpRequest, found: Runner, talks: bool) -> str:

@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from dashboard import figures
+from dashboard.conversations import conversation_verbs
 from dashboard.page import live_page, page_of, query_without, show
 from dashboard.rows import cost_of, runner_rows, session_row, shown_runners
 from dashboard.worktrees import changes_of
@@ -59,6 +60,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "usage": [(entry, _cost(entry)) for entry in found.usage.order_by("id")[:500]],
         "total_cost": cost_of(found),
         "changed": changes_of(found),
+        **conversation_verbs(found),
     }
     return show(request, "dashboard/session.html", context, topics=(f"session:{found.pk}",))
 

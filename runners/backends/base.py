@@ -5,6 +5,8 @@ A backend keeps nothing in memory: what parsing must remember goes through `stat
 same transaction as the rows, so that a node agent that dies between two lines goes on exactly where the rows end.
 """
 
+import glob
+import os
 import re
 import shutil
 import subprocess
@@ -68,6 +70,18 @@ class LaunchRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Follow:
+    """A file of lines that the program keeps beside its output: new ones come to `read` as lines of stream "log"."""
+
+    #: A glob. {conversation} in it stands for an id that is not known before the program tells it.
+    pattern: str
+    #: The text before that id in a line of its output; the id ends at the next quote.
+    announced_by: str = ""
+    #: Only lines that hold one of these are told; empty: all.
+    containing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """What the shim executes."""
 
@@ -77,6 +91,7 @@ class Command:
     tty: bool = False
     #: Written to the program's input at start; on pipes the input is closed after it.
     stdin: str = ""
+    follow: Follow | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +195,13 @@ def conversation_of(runner: Any) -> tuple[ConversationMode, str]:
     if runner.conversation_mode == ConversationMode.FORK and not session.external_id:
         return ConversationMode.FORK, session.resumed_from.external_id
     return ConversationMode.RESUME, session.external_id
+
+
+def directory_of(runner: Any, variable: str, default: str) -> str:
+    """Return, for a glob, the directory that `variable` names for this run, or else `default` below its home."""
+    environment = {**os.environ, **runner.environment}
+    home = environment.get("HOME") or str(Path.home())
+    return glob.escape(environment.get(variable) or str(Path(home) / default))
 
 
 def check_model(model: str) -> None:
@@ -297,7 +319,8 @@ class Backend(ABC):
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         """Return the facts in one telemetry record; `state` may be changed.
 
-        Unknown content gives no fact, never an error. `state["model"]` is the model that was asked for, if one was.
+        Unknown content gives no fact, never an error. `state["model"]` is the model that was asked for, if one was,
+        `state["prompt"]` the digest of the prompt.
         """
         return ()
 

@@ -5,8 +5,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from runners.backends import claude_stream
-from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, check_model, number, one_of
+from runners.backends.base import (
+    Backend,
+    Command,
+    Fact,
+    FlagRule,
+    LaunchRequest,
+    check_model,
+    conversation_of,
+    number,
+    one_of,
+)
 from runners.states import ConversationMode
+
+#: It neither phones home nor replaces itself.
+QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
 
 
 class ClaudeCodeBackend(Backend):
@@ -20,6 +33,7 @@ class ClaudeCodeBackend(Backend):
     program: ClassVar[str] = "claude"
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
     resumes: ClassVar[bool] = True
+    forks: ClassVar[bool] = True
     unknown_conversation: ClassVar[str] = "No conversation found"
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
@@ -86,12 +100,12 @@ class ClaudeCodeBackend(Backend):
     def command(self, runner: Any, program: str) -> Command:
         argv = [program, "-p", "--output-format", "stream-json", "--verbose"]
         # Without partial messages an answer's tokens are told only at the end of the run: a killed run would lose them.
-        argv += ["--include-partial-messages", *_conversation(runner)]
+        argv += ["--include-partial-messages", *conversation_flags(runner)]
         if runner.model:
             argv += ["--model", runner.model]
         return Command(
             argv=[*argv, *runner.flags],
-            env={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
+            env=QUIET,
             stdin=runner.prompt,
         )
 
@@ -99,13 +113,15 @@ class ClaudeCodeBackend(Backend):
         return claude_stream.read(record, state)
 
 
-def _conversation(runner: Any) -> list[str]:
+def conversation_flags(runner: Any) -> list[str]:
     """Return the flags that say which conversation this is.
 
     The program refuses to begin one under an id it has seen, so each later attempt of a new one gets an id of its own.
     """
-    session = runner.session
-    if runner.conversation_mode != ConversationMode.NEW:
-        return ["--resume", session.external_id or str(session.pk)]
+    session, (mode, known) = runner.session, conversation_of(runner)
+    if mode == ConversationMode.RESUME:
+        return ["--resume", known or str(session.pk)]
     first = runner.generation == 1
-    return ["--session-id", str(session.pk if first else uuid.uuid5(session.pk, f"{runner.pk}:{runner.generation}"))]
+    own = session.pk if first else uuid.uuid5(session.pk, f"{runner.pk}:{runner.generation}")
+    copied = ["--resume", known, "--fork-session"] if mode == ConversationMode.FORK else []
+    return [*copied, "--session-id", str(own)]

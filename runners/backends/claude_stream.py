@@ -108,7 +108,8 @@ def _nothing(record: Line, line: Line, state: State) -> Iterable[Fact]:
     return ()
 
 
-def _assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
+def assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    """Return what one line of an answer tells: what was said and done, and its tokens."""
     message = mapping(line.get("message"))
     answer = words(message.get("id")) or _own_id(record, line)
     facts = list(_conversation(line, state))
@@ -137,7 +138,8 @@ def _said(record: Line, answer: str, block: Line, state: State, *, is_error: boo
     ]
 
 
-def _user(record: Line, line: Line, state: State) -> Iterable[Fact]:
+def user(record: Line, line: Line, state: State) -> Iterable[Fact]:
+    """Return what came back to the program: results of tools, and notes of its own."""
     facts = list(_conversation(line, state))
     for block in objects(mapping(line.get("message")).get("content")):
         if block.get("type") == "tool_result":
@@ -221,10 +223,15 @@ def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
 def _settled(record: Line, state: State, identity: str) -> Iterable[Fact]:
     # Read again, as decimals: money is never a float.
     line = json_object(str(record["text"]), parse_float=Decimal) or {}
-    if not isinstance(line.get("modelUsage"), dict):
+    return settled(record, state, identity, line.get("modelUsage"), line.get("total_cost_usd"))
+
+
+def settled(record: Line, state: State, identity: str, models: Any, cost_usd: Any) -> list[Fact]:
+    """Return what a total over the whole conversation adds to what was seen; amounts come as decimals."""
+    if not isinstance(models, dict):
         return []
     told: dict[str, Total] = {}
-    for name, entry in line["modelUsage"].items():
+    for name, entry in models.items():
         tokens = _tokens(entry, "inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
         told[_model_name(name)] = Total(tokens, dollars(mapping(entry).get("costUSD")))
     return [
@@ -239,7 +246,7 @@ def _settled(record: Line, state: State, identity: str) -> Iterable[Fact]:
             covers=difference.covers,
             covers_all_models=difference.last,
         )
-        for difference in running_totals.settle(state, told, dollars(line.get("total_cost_usd")))
+        for difference in running_totals.settle(state, told, dollars(cost_usd))
     ]
 
 
@@ -282,7 +289,7 @@ def _own_key(record: Line, line: Line) -> str:
 
 
 _READERS: dict[str, Reader] = {
-    "assistant": _assistant,
+    "assistant": assistant,
     "auth_status": _nothing,
     "rate_limit_event": _rate_limit,
     "result": _result,
@@ -290,5 +297,5 @@ _READERS: dict[str, Reader] = {
     "system": _system,
     "tool_progress": _nothing,
     "tool_use_summary": _nothing,
-    "user": _user,
+    "user": user,
 }

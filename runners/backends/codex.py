@@ -7,7 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from runners.backends import codex_stream
-from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, check_model, conversation_of, one_of
+from runners.backends.base import (
+    Backend,
+    Command,
+    Fact,
+    FlagRule,
+    Follow,
+    LaunchRequest,
+    check_model,
+    conversation_of,
+    directory_of,
+    one_of,
+)
+from runners.states import ConversationMode
 
 #: Settings that change how it thinks and speaks, and cannot run a program or widen what it may do.
 HARMLESS_SETTING = re.compile(r"(model_reasoning_effort|model_reasoning_summary|model_verbosity|web_search)=[\"\w-]+")
@@ -26,6 +38,7 @@ class CodexBackend(Backend):
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     resumes: ClassVar[bool] = True
+    unknown_conversation: ClassVar[str] = "no rollout found"
     forks: ClassVar[bool] = True
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--config": True,
@@ -70,10 +83,24 @@ class CodexBackend(Backend):
         if runner.model:
             argv += ["--model", runner.model]
         # "-": the prompt comes through its input.
-        return Command(argv=[*argv, *runner.flags, *_conversation(runner), "-"], stdin=runner.prompt)
+        return Command(
+            argv=[*argv, *runner.flags, *_conversation(runner), "-"], stdin=runner.prompt, follow=_record_of(runner)
+        )
 
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         return codex_stream.read(record, state)
+
+
+def _record_of(runner: Any) -> Follow:
+    """Return its own record of the conversation, in which each answer's tokens stand as soon as it is over."""
+    mode, thread = conversation_of(runner)
+    known = thread if mode == ConversationMode.RESUME else ""
+    home = directory_of(runner, "CODEX_HOME", ".codex")
+    return Follow(
+        pattern=f"{home}/sessions/*/*/*/rollout-*-{known or '{conversation}'}.jsonl",
+        announced_by='"thread_id":"',
+        containing=('"type":"token_usage_record"', '"type":"turn_context"'),
+    )
 
 
 def _conversation(runner: Any) -> list[str]:

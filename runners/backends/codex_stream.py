@@ -8,6 +8,8 @@ Seen with 0.169.0:
 - A provider that fails is tried again after an `error` line "Reconnecting... 2/5 (...)"; when it gives up there is one
   more `error` line and `turn.failed` with the same words.
 - The prompt is not echoed.
+- Its own record of the conversation (rollout-*.jsonl) has the tokens of each answer (`token_usage_record`), with what
+  the conversation used up to it, and the model (`turn_context`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +44,31 @@ ALL_MODELS = ""
 
 def read(record: Line, state: State) -> Iterable[Fact]:
     """Return the facts in one telemetry record."""
+    if record.get("kind") == "line" and record.get("stream") == "log":
+        return _recorded(record, state)
     return read_lines(record, state, _READERS)
+
+
+def _recorded(record: Line, state: State) -> Iterable[Fact]:
+    """Take an answer's tokens from the program's own record, where they stand before the run is over."""
+    line = json_object(str(record.get("text", ""))) or {}
+    payload = mapping(line.get("payload"))
+    if line.get("type") == "turn_context":
+        state["model"] = words(payload.get("model"))[:NAME_LENGTH] or state.get("model", "")
+    if line.get("type") != "token_usage_record" or payload.get("thread_id") != state.get("conversation"):
+        return ()
+    if _is_settled(_tokens(mapping(payload.get("thread_token_usage"))), state):
+        return ()
+    answer = words(payload.get("response_id")) or digest(str(record.get("text")))
+    new = running_totals.answer_used(state, answer, ALL_MODELS, _tokens(mapping(payload.get("usage"))))
+    return [_usage(record, state, key("usage", answer, length=USAGE_KEY_LENGTH), new[0])] if new else ()
+
+
+def _is_settled(thread: Tokens, state: State) -> bool:
+    """Say whether the total that was told last holds this answer: the record may be read after the output."""
+    running_totals.begin(state, state.get("conversation", ""))
+    settled = state["totals"]["models"].get(ALL_MODELS, {}).get("tokens", running_totals.NONE)
+    return all(now <= before for now, before in zip(thread, settled, strict=True))
 
 
 def _thread_started(record: Line, line: Line, state: State) -> Iterable[Fact]:
@@ -146,18 +172,22 @@ def _settled(record: Line, line: Line, state: State) -> Iterable[Fact]:
     tokens = _tokens(line["usage"])
     identity = key("total", state.get("conversation", ""), ".".join(map(str, tokens)), length=USAGE_KEY_LENGTH)
     return [
-        UsageFact(
-            key=identity,
-            model=words(state.get("model"))[:NAME_LENGTH],
-            input_tokens=difference.tokens[0],
-            output_tokens=difference.tokens[1],
-            cache_read_tokens=difference.tokens[2],
-            cache_write_tokens=difference.tokens[3],
-            stretch=words(state.get("attempt"))[:NAME_LENGTH],
-            at=moment(record),
-        )
+        _usage(record, state, identity, difference.tokens)
         for difference in running_totals.settle(state, {ALL_MODELS: Total(tokens)}, None)
     ]
+
+
+def _usage(record: Line, state: State, identity: str, tokens: Tokens) -> UsageFact:
+    return UsageFact(
+        key=identity,
+        model=words(state.get("model"))[:NAME_LENGTH],
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        cache_read_tokens=tokens[2],
+        cache_write_tokens=tokens[3],
+        stretch=words(state.get("attempt"))[:NAME_LENGTH],
+        at=moment(record),
+    )
 
 
 def _tokens(usage: Mapping[str, Any]) -> Tokens:

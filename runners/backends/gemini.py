@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from runners.backends import gemini_stream
-from runners.backends.base import Backend, Command, Fact, FlagRule, LaunchRequest, check_model, conversation_of, one_of
+from runners.backends.base import (
+    Backend,
+    Command,
+    Fact,
+    FlagRule,
+    Follow,
+    LaunchRequest,
+    check_model,
+    conversation_of,
+    directory_of,
+    one_of,
+)
 
 NAMES = FlagRule(lambda value: bool(re.fullmatch(r"[\w.-]+(,[\w.-]+)*", value)), "a name, or names with commas")
 
@@ -25,6 +36,7 @@ class GeminiBackend(Backend):
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     resumes: ClassVar[bool] = True
+    unknown_conversation: ClassVar[str] = "Error resuming session"
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--allowed-mcp-server-names": True,
         "--allowed-tools": True,
@@ -64,7 +76,14 @@ class GeminiBackend(Backend):
             argv += ["--approval-mode", "default"]
         if runner.model:
             argv += ["--model", runner.model]
-        return Command(argv=[*argv, *_conversation(runner), *runner.flags], stdin=runner.prompt)
+        conversation = _conversation(runner)
+        home = directory_of(runner, "GEMINI_CLI_HOME", "")
+        follow = Follow(
+            # It names the file by the first eight characters of the id.
+            pattern=f"{home}/.gemini/tmp/*/chats/session-*-{conversation[1][:8]}.jsonl",
+            containing=('"tokens":',),
+        )
+        return Command(argv=[*argv, *conversation, *runner.flags], stdin=runner.prompt, follow=follow)
 
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         return gemini_stream.read(record, state)

@@ -7,13 +7,15 @@ Seen with 0.61.0:
 - A provider that is busy is waited for: that is told on stderr alone, in two lines.
 - After SIGINT and SIGTERM it ends with code 0 and without a `result`.
 - The prompt is echoed.
+- Its own record of the conversation (chats/session-*.jsonl) has the tokens of each answer as soon as it is over.
 """
 
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from runners.backends import running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
@@ -29,6 +31,7 @@ from runners.backends.lines import (
     storable,
     words,
 )
+from runners.backends.running_totals import Tokens, Total
 from runners.states import Activity, Role
 
 NAME_LENGTH = 100
@@ -41,6 +44,10 @@ API_ERROR = re.compile(r"\[API Error: (?P<document>\{.*\})\]", re.DOTALL)
 
 def read(record: Line, state: State) -> Iterable[Fact]:
     """Return the facts in one telemetry record."""
+    if record.get("kind") == "line" and record.get("stream") == "log":
+        return _recorded(record, state)
+    if record.get("kind") == "started":
+        state["since"] = record["t"]
     facts = list(read_lines(record, state, _READERS))
     if record.get("kind") == "line" and record.get("stream") == "stderr":
         return _complaint(record, state)
@@ -125,24 +132,70 @@ def _result(record: Line, line: Line, state: State) -> Iterable[Fact]:
 
 
 def _used(record: Line, line: Line, state: State) -> list[Fact]:
-    facts: list[Fact] = []
-    for name, stats in mapping(mapping(line.get("stats")).get("models")).items():
-        prompt = count(mapping(stats).get("input_tokens"))
-        cached = min(count(mapping(stats).get("cached")), prompt)
-        output = max(count(mapping(stats).get("total_tokens")) - prompt, 0)
-        model = words(name)[:NAME_LENGTH]
-        if prompt or output:
-            facts.append(
-                UsageFact(
-                    key=key("result", state.get("attempt", ""), model, length=USAGE_KEY_LENGTH),
-                    model=model,
-                    input_tokens=prompt - cached,
-                    output_tokens=output,
-                    cache_read_tokens=cached,
-                    at=moment(record),
-                )
-            )
-    return facts
+    """Enter what the totals of this run add to what its own record told already."""
+    models = mapping(mapping(line.get("stats")).get("models"))
+    told = {
+        words(name)[:NAME_LENGTH]: Total(_tokens(stats, "input_tokens", "total_tokens"))
+        for name, stats in models.items()
+    }
+    running_totals.begin(state, _run(state))
+    return [
+        _usage(
+            record,
+            state,
+            key("result", _run(state), difference.model, length=USAGE_KEY_LENGTH),
+            difference.model,
+            difference.tokens,
+        )
+        for difference in running_totals.settle(state, told, None)
+    ]
+
+
+def _recorded(record: Line, state: State) -> Iterable[Fact]:
+    """Take an answer's tokens from the program's own record, where they stand before the run is over.
+
+    A resumed conversation may be recorded anew: what was said before this run began was counted then.
+    """
+    line = json_object(str(record.get("text", ""))) or {}
+    if line.get("type") != "gemini" or state.get("ended") or _time(line.get("timestamp")) < state.get("since", 0.0):
+        return ()
+    answer, model = words(line.get("id")) or digest(str(record.get("text"))), words(line.get("model"))[:NAME_LENGTH]
+    running_totals.begin(state, _run(state))
+    new = running_totals.answer_used(state, answer, model, _tokens(line.get("tokens"), "input", "total"))
+    if new is None:
+        return ()
+    gained, so_far = new
+    identity = key("usage", answer, ".".join(map(str, so_far)), length=USAGE_KEY_LENGTH)
+    return [_usage(record, state, identity, model, gained)]
+
+
+def _run(state: State) -> str:
+    return f"run {state.get('attempt', '')}"
+
+
+def _tokens(usage: Any, prompt_name: str, total_name: str) -> Tokens:
+    prompt = count(mapping(usage).get(prompt_name))
+    cached = min(count(mapping(usage).get("cached")), prompt)
+    return prompt - cached, max(count(mapping(usage).get(total_name)) - prompt, 0), cached, 0
+
+
+def _usage(record: Line, state: State, identity: str, model: str, tokens: Tokens) -> UsageFact:
+    return UsageFact(
+        key=identity,
+        model=model,
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        cache_read_tokens=tokens[2],
+        stretch=words(state.get("attempt"))[:NAME_LENGTH],
+        at=moment(record),
+    )
+
+
+def _time(stamp: Any) -> float:
+    try:
+        return datetime.fromisoformat(words(stamp)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _complaint(record: Line, state: State) -> Iterable[Fact]:

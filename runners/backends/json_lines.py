@@ -4,6 +4,7 @@ In `state`: lines that are no objects are counted in "unparsed", objects of a ty
 stay whole in the telemetry and the transcript.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ Reader = Callable[[Line, Line, State], Iterable[Fact]]
 
 #: HTTP statuses with which a provider says: not now. 529 is Anthropic's "overloaded".
 BUSY = (429, 503, 529)
+#: What paints a word on a terminal.
+COLOUR = re.compile("\x1b\\[[0-9;]*m")
 #: What belongs to one attempt alone.
 OF_AN_ATTEMPT = ("activity", "ended", "stderr", "stopping")
 
@@ -27,7 +30,7 @@ def read_lines(record: Line, state: State, readers: Mapping[str, Reader]) -> Ite
     """Return the facts in one telemetry record, its lines read by `readers` by their type."""
     match record.get("kind"):
         case "started":
-            _begin_attempt(record, state)
+            begin_attempt(record, state)
         case "stopping":
             state["stopping"] = True
         case "exit":
@@ -35,7 +38,8 @@ def read_lines(record: Line, state: State, readers: Mapping[str, Reader]) -> Ite
         case "line" if record.get("stream") == "stdout":
             return read_line(record, state, readers)
         case "line" if record.get("stream") == "stderr":
-            state["stderr"] = words(record.get("text")).strip()[:500] or state.get("stderr", "")
+            text = COLOUR.sub("", words(record.get("text")))
+            state["stderr"] = text.strip()[:500] or state.get("stderr", "")
     return ()
 
 
@@ -71,7 +75,8 @@ def activity(state: State) -> str:
     return str(state.get("activity", [""])[0])
 
 
-def _begin_attempt(record: Line, state: State) -> None:
+def begin_attempt(record: Line, state: State) -> None:
+    """Forget what belongs to the last attempt alone."""
     attempt = f"{record.get('pid')}.{record.get('start_ticks')}"
     if state.get("attempt") != attempt:
         for name in OF_AN_ATTEMPT:

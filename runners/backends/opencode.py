@@ -27,6 +27,7 @@ class OpenCodeBackend(Backend):
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     resumes: ClassVar[bool] = True
+    unknown_conversation: ClassVar[str] = "Session not found"
     forks: ClassVar[bool] = True
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--agent": True,

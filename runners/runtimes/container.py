@@ -52,6 +52,8 @@ class ContainerRuntime(ProcessRuntime):
             "env": {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             "cwd": "/",
             "stand_in": True,
+            # What it keeps beside its output is inside.
+            "follow": None,
             # The engine's, below; the attachment needs what it needs.
             "rlimits": {},
         }

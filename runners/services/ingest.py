@@ -10,6 +10,7 @@ from django.db import transaction
 
 from runners.backends import get_backend
 from runners.backends.base import Fact, FailureFact, MessageFact, SessionFact, UsageFact
+from runners.backends.lines import digest
 from runners.models import Observation, Runner, Session
 from runners.services import activity
 from runners.services.charging import charge, hold_if_spent
@@ -17,6 +18,7 @@ from runners.services.conversation import add_messages
 from runners.services.late import ingest_late
 from runners.services.ledger import Charge, enter_usage
 from runners.services.lifecycle import apply_record
+from runners.services.resume import as_attempted
 from runners.states import RunnerStatus
 
 log = structlog.get_logger(__name__)
@@ -89,6 +91,8 @@ def _read(runner: Runner, batch: Batch, observation: Observation) -> list[Fact]:
     backend, state = get_backend(runner.backend), observation.parser_state
     if runner.model:
         state.setdefault("model", runner.model)
+    if prompt := as_attempted(runner).prompt.strip():
+        state.setdefault("prompt", digest(prompt))
     found: list[Fact] = []
     for record in batch.records:
         facts = list(backend.read(record, state))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -102,6 +103,7 @@ def specification(runner: Runner) -> dict[str, Any]:
         "columns": 120,
         "rows": 32,
         "stdin": command.stdin,
+        "follow": asdict(command.follow) if command.follow else None,
         "grace_seconds": runner.grace_seconds,
         "limits": limits,
         "rlimits": rlimits(limits),

@@ -47,10 +47,12 @@ def read_turn(fd: int) -> tuple[bytes, bool]:
 class Output:
     """Copies the agent's output to the spool: the raw stream always, on pipes its lines as well."""
 
-    def __init__(self, loop: Loop, spool: Spool, stdio: Stdio) -> None:
+    def __init__(self, loop: Loop, spool: Spool, stdio: Stdio, hear: Callable[[bytes], None]) -> None:
         self._loop = loop
         self._spool = spool
         self._stdio = stdio
+        #: Called with each line of standard output on pipes.
+        self._hear = hear
         self._open = dict(stdio.outputs)
         self._lines = {} if stdio.terminal is not None else {name: Lines(LINE_LIMIT_BYTES) for name in self._open}
         self._when_ended: Callable[[], None] | None = None
@@ -80,6 +82,8 @@ class Output:
         if name in self._lines:
             for line, partial in self._lines[name].feed(data):
                 self._spool.line(name, line, partial=partial)
+                if name == "stdout":
+                    self._hear(line)
 
     def _close(self, name: str) -> None:
         fd = self._open.pop(name)

@@ -9,6 +9,7 @@ from runners.shim import identity, rundir, stand_in, tree
 from runners.shim.agent import EXEC_FAILED_CODE, ExecFailed, Stdio, spawn
 from runners.shim.control import Control
 from runners.shim.ending import Ending
+from runners.shim.following import Following
 from runners.shim.limits import Watch, limits_of
 from runners.shim.loop import Loop
 from runners.shim.operations import Operations
@@ -91,6 +92,8 @@ class Supervisor:
         spec = self._spec
         columns, rows = _whole(spec.get("columns"), 80), _whole(spec.get("rows"), 24)
         stdio = Stdio.on_terminal(columns, rows) if spec.get("tty") else Stdio.on_pipes()
+        # Before it runs: what its file holds now is history.
+        self.following = Following(self.loop, spec.get("follow"), self._followed)
         pid = spawn(spec, self._environment(spec), stdio, self._write_identities)
         stdio.give_away()
         agent = identity.look(pid)
@@ -99,7 +102,7 @@ class Supervisor:
         self.ending = Ending(self.loop, self.spool, agent, self._marker, self._agent_gone, stands_in=self._stands_in)
         limits = {"limits": spec["limits"]} if spec.get("limits") else {}
         self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id(), **limits)
-        self.output = Output(self.loop, self.spool, stdio)
+        self.output = Output(self.loop, self.spool, stdio, self.following.hear)
         self.input = Input(self.loop, stdio)
         self.watch = Watch(self.loop, self.spool, self.ending, self._processes, limits_of(spec), self._grace_seconds)
         operations = Operations(self.ending, self.input, self.spool, stdio, self._grace_seconds, self._started_at)
@@ -117,6 +120,9 @@ class Supervisor:
         pid = _whole(found.get("pid"), 0)
         alive = pid and identity.is_alive(str(found["boot_id"]), pid, _whole(found["start_ticks"], 0))
         return [pid, *tree.below(pid)] if alive else []
+
+    def _followed(self, line: bytes, partial: bool) -> None:
+        self.spool.line("log", line, partial=partial)
 
     def _output_size(self) -> int:
         return self.spool.cast.file.size
@@ -159,7 +165,9 @@ class Supervisor:
         self.loop.cancel("drain")
         if self.ending is None or self.output is None:
             return
-        if self.output.finish():
+        held = self.output.finish()
+        self.following.finish()
+        if held:
             log("Somebody who is no descendant of the agent holds its output open; it was not waited for.")
         self._record(self._facts(self.ending))
         self.control.close()

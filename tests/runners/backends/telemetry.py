@@ -10,13 +10,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 from runners.backends.base import Backend, Command, FailureFact, MessageFact, SessionFact, StateFact, UsageFact
 from runners.backends.running_totals import handed_on
+from runners.shim.following import Following
+from runners.shim.loop import Loop
 from tests.fake_models import Usage
 
 Record = dict[str, Any]
@@ -29,6 +31,7 @@ class Process:
         self.records: list[Record] = []
         self._arrived = threading.Condition()
         pipe = subprocess.PIPE
+        self._following = Following(Loop(), asdict(command.follow) if command.follow else None, self._followed)
         # A group of its own: signals go to all of it as from the shim. Some programs are a script around the real one.
         self._process = subprocess.Popen(
             command.argv, env={**env}, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
@@ -69,6 +72,7 @@ class Process:
             self.kill()
         for reader in self._readers:
             reader.join(10)
+        self._following.finish()
         ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
         self._add(kind="exit", reason="", rusage={}, duration_seconds=0.0, **ended)
         return self.records
@@ -77,6 +81,11 @@ class Process:
         with stream:
             for line in stream:
                 self._add(kind="line", stream=name, text=line.decode("utf-8", "replace").rstrip("\n"))
+                if name == "stdout":
+                    self._following.hear(line)
+
+    def _followed(self, line: bytes, partial: bool) -> None:
+        self._add(kind="line", stream="log", text=line.decode("utf-8", "replace"))
 
     def _add(self, **record: Any) -> None:
         with self._arrived:

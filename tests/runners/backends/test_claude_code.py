@@ -80,6 +80,16 @@ def test_a_resumed_conversation_is_the_one_the_program_knows() -> None:
     assert "--session-id" not in argv
 
 
+def test_a_fork_copies_a_conversation_under_the_id_of_its_own_session() -> None:
+    known = Session(id=uuid.uuid4(), external_id="their-own-id")
+    copy = Session(id=uuid.uuid4(), resumed_from=known)
+    argv = BACKEND.command(
+        Runner(session=copy, prompt="On.", conversation_mode=ConversationMode.FORK), "/bin/claude"
+    ).argv
+    assert argv[argv.index("--resume") : argv.index("--resume") + 3] == ["--resume", "their-own-id", "--fork-session"]
+    assert argv[argv.index("--session-id") + 1] == str(copy.pk)
+
+
 def test_it_is_found_where_its_installer_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -37,7 +37,8 @@ def start(
     processes: list[Process] = []
 
     def start(prompt: str = "Please make a file.", *, env: dict[str, str] | None = None, **fields: Any) -> Process:
-        runner = Runner(session=session, backend="claude_code", prompt=prompt, workspace=str(worktree), **fields)
+        about = {"session": session, "backend": "claude_code", "prompt": prompt, "workspace": str(worktree)}
+        runner = Runner(**{**about, **fields})
         command = BACKEND.command(runner, claude_code_path)
         environment = {
             "PATH": os.environ["PATH"],
@@ -179,6 +180,32 @@ def test_a_run_that_is_ended_midway_keeps_every_token_and_resuming_counts_none_t
     told = rounded(result_of(records)["total_cost_usd"])
     # After SIGKILL the program has forgotten what the killed run cost: then nobody knows the whole cost.
     assert ledger.cost_usd == (None if how == signal.SIGKILL else told)
+
+
+def test_a_fork_knows_what_was_said_and_pays_only_for_itself(
+    start: Start, model_server: ModelServer, session: Session
+) -> None:
+    model_server.script(Answer("Hello.", usage=Usage(input_tokens=1000, output_tokens=10)))
+    origin = Ledger().take(BACKEND, start("The word is heron.").finish())
+    session.external_id = origin.sessions[-1].external_id
+
+    model_server.script(Answer("Forked.", usage=Usage(input_tokens=40, output_tokens=4)))
+    copy = Session(id=uuid.uuid4(), resumed_from=session)
+    records = start("Another way.", session=copy, conversation_mode=ConversationMode.FORK).finish()
+    fork = origin.fork().take(BACKEND, records)
+    assert "The word is heron." in model_server.requests[-1].text
+    assert fork.tokens == Usage(input_tokens=40, output_tokens=4)
+    assert fork.cost_usd == rounded(result_of(records)["total_cost_usd"]) - (origin.cost_usd or 0) > 0
+    assert [fact.external_id for fact in fork.sessions] == [str(copy.pk)]
+
+
+def test_a_limit_of_the_provider_is_told_with_its_end(start: Start, model_server: ModelServer) -> None:
+    model_server.script(Refusal(status=429, retry_after_seconds=1), Answer("Now it works."))
+    ledger = Ledger().take(BACKEND, start().finish())
+    assert ledger.activities == ["working", "rate_limited", "working", "idle"]
+    limit = ledger.states[1]
+    assert limit.until is not None
+    assert limit.until > limit.at
 
 
 def test_an_interrupt_that_nobody_asked_for_is_a_failure(start: Start, model_server: ModelServer) -> None:

@@ -119,7 +119,7 @@ def test_a_fork_knows_what_was_said_and_pays_only_for_itself(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_ended_midway_keeps_what_was_seen_and_resuming_counts_none_twice(
+def test_a_run_that_is_ended_midway_keeps_every_token_and_resuming_counts_none_twice(
     start: Start, model_server: ModelServer, session: Session, how: signal.Signals
 ) -> None:
     model_server.script(Answer("Hello.", usage=Usage(input_tokens=1000, output_tokens=10)))
@@ -133,6 +133,7 @@ def test_a_run_that_is_ended_midway_keeps_what_was_seen_and_resuming_counts_none
     process.send(how, as_stop=True)
     run.next_run().take(BACKEND, process.finish())
     assert ("assistant", "", "Working.") in run.said()
+    assert run.tokens == model_server.usage_total == Usage(input_tokens=1200, output_tokens=30)
     assert run.failures == [], "it was asked to stop"
 
     model_server.script(Answer("Done.", usage=Usage(input_tokens=30, output_tokens=3)))
@@ -181,6 +182,12 @@ def test_its_sandbox_keeps_a_read_only_run_from_writing(
     assert not (worktree / "made.txt").exists()
     (refused,) = [item for item in model_server.requests[-1].body["input"] if item["type"] == "function_call_output"]
     assert "Read-only file system" in refused["output"]
+
+
+def test_a_conversation_that_it_does_not_know_is_told_so(start: Start, session: Session) -> None:
+    session.external_id = "3f0c8a52-0d7e-4d0e-9a37-0a52c1d5a001"
+    (complaint,) = ledger().take(BACKEND, start(**RESUME).finish()).failures
+    assert BACKEND.unknown_conversation in complaint
 
 
 def test_the_program_tells_its_version(codex_path: str) -> None:

@@ -82,7 +82,7 @@ def test_by_default_it_can_change_nothing(runs: Runs, model_server: ModelServer,
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_ended_midway_keeps_what_was_seen_and_is_resumed(
+def test_a_run_that_is_ended_midway_keeps_every_token_and_resuming_counts_none_twice(
     runs: Runs, model_server: ModelServer, how: signal.Signals
 ) -> None:
     model_server.script(Answer("Hello.", usage=Usage(input_tokens=1000, output_tokens=10)))
@@ -95,6 +95,7 @@ def test_a_run_that_is_ended_midway_keeps_what_was_seen_and_is_resumed(
     process.send(how, as_stop=True)
     ledger.next_run().take(BACKEND, process.finish())
     assert ("assistant", "", "Working.") in ledger.said()
+    assert ledger.tokens == model_server.usage_total == Usage(input_tokens=1200, output_tokens=30)
     assert ledger.failures == [], "it was asked to stop"
 
     model_server.script(Answer("Heron.", usage=Usage(input_tokens=30, output_tokens=3)))
@@ -102,8 +103,7 @@ def test_a_run_that_is_ended_midway_keeps_what_was_seen_and_is_resumed(
     assert "The word is heron." in model_server.requests[-1].text
     assert ledger.said()[-1] == ("assistant", "", "Heron.")
     assert len({fact.external_id for fact in ledger.sessions}) == 1
-    counted = Usage(input_tokens=1030, output_tokens=13)
-    assert ledger.tokens == counted, "the tokens of the run that was ended are told nowhere on its output"
+    assert ledger.tokens == model_server.usage_total == Usage(input_tokens=1230, output_tokens=33)
 
 
 def test_an_end_that_nobody_asked_for_is_a_failure(runs: Runs, model_server: ModelServer) -> None:
@@ -149,6 +149,12 @@ def test_an_answer_that_was_cut_off_is_a_failure(runs: Runs, model_server: Model
     ledger = runs.run()
     assert len(ledger.failures) == 1
     assert "API Error" in ledger.failures[0]
+
+
+def test_a_conversation_that_it_does_not_know_is_told_so(runs: Runs, session: Session) -> None:
+    session.external_id = "3f0c8a52-0d7e-4d0e-9a37-0a52c1d5a001"
+    (complaint,) = runs.ledger().take(BACKEND, runs.start(**RESUME).finish()).failures
+    assert BACKEND.unknown_conversation in complaint
 
 
 def test_the_program_tells_its_version(gemini_path: str) -> None:

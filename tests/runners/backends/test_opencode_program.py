@@ -168,5 +168,11 @@ def test_what_a_configuration_would_ask_about_is_rejected(
     assert [m.is_error for m in ledger.messages.values() if m.role == "tool"] == [True]
 
 
+def test_a_conversation_that_it_does_not_know_is_told_so(runs: Runs, session: Session) -> None:
+    session.external_id = "ses_dfae80447ffetHzmm26DhFSOje"
+    (complaint,) = runs.ledger().take(BACKEND, runs.start(**RESUME).finish()).failures
+    assert BACKEND.unknown_conversation in complaint
+
+
 def test_the_program_tells_its_version(opencode_path: str) -> None:
     assert BACKEND.version(opencode_path).count(".") == 2
