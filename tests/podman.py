@@ -58,7 +58,10 @@ class Podman:
         self.socket.unlink(missing_ok=True)
         with (self.directory / "service.log").open("ab") as log:
             command = ["system", "service", "--time=0", f"unix://{self.socket}"]
-            self._service = subprocess.Popen(self._command(*command), env=self._env, stdout=log, stderr=log)
+            # Its monitors write a file `oom` where they run when a container is out of memory.
+            self._service = subprocess.Popen(
+                self._command(*command), env=self._env, cwd=self.directory, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self.socket.exists():
             if self._service.poll() is not None or time.monotonic() > deadline:
