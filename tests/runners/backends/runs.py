@@ -25,6 +25,8 @@ class Runs:
         self, prompt: str = "Please make a file.", *, env: Mapping[str, str] | None = None, **fields: Any
     ) -> Process:
         """Start one run; `fields` are those of its runner."""
+        # The home is the launch's: where the program keeps its conversations is found by it.
+        fields["environment"] = {"HOME": str(self.home), **fields.get("environment", {})}
         runner = Runner(**{"session": self.session, "prompt": prompt, "model": self.model, **fields})
         command = self.backend.command(runner, self.path)
         environment = {**self.environment, **command.env, **runner.environment, **(env or {})}
