@@ -160,9 +160,9 @@ class Agent:
         width = min(shutil.get_terminal_size((80, 24)).columns, 72)
         self.screen.line(paint("─" * width, VIOLET))
         self.screen.line(f"{paint('◆ demo agent', BOLD, VIOLET)}  {paint(f'{MODEL} · {Path.cwd()}', GREY)}")
-        self.screen.line(f"  {self.options.task}")
+        self.screen.line(f"  {headline(self.options.task)}")
         self.screen.line(paint("─" * width, VIOLET))
-        self.reports.tell("session", id="", title=self.options.task.splitlines()[0][:200])
+        self.reports.tell("session", id="", title=headline(self.options.task)[:200])
 
     def plan(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield as many steps as were asked for; one of them changes the notes."""
@@ -320,6 +320,12 @@ class Agent:
     def farewell(self, why: str) -> None:
         self.screen.line()
         self.screen.line(paint(f"◆ {why} Goodbye.", VIOLET))
+
+
+def headline(task: str) -> str:
+    """Return what a task is about: its first heading, for an agent's role stands before its job; or its first line."""
+    lines = task.splitlines() or [task]
+    return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), lines[0])
 
 
 def visible_files() -> Iterator[str]:

@@ -96,6 +96,8 @@ def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit
         backend=backend or role.default_backend,
         name=f"{agent.name}-{job.pk.removeprefix('job-')}"[:80],
         prompt=render_prompt(role.role_prompt, project=project, job=job, agent=agent),
+        # The prompt begins with the role, which is the same for every job.
+        title=job.title,
         # Another program has other models and flags.
         model=role.model if own else "",
         flags=role.flags if own else [],

@@ -35,6 +35,8 @@ class LaunchRequest:
     backend: str
     argv: list[str] = field(default_factory=list)
     prompt: str = ""
+    #: Of the session; empty: the first line of the prompt, or the command.
+    title: str = ""
     model: str = ""
     flags: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)

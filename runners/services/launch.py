@@ -129,7 +129,7 @@ def _fork(origin: Session, request: LaunchRequest) -> Session:
 
 
 def _title(request: LaunchRequest) -> str:
-    text = request.prompt.strip() or " ".join(request.argv)
+    text = request.title.strip() or request.prompt.strip() or " ".join(request.argv)
     return text.splitlines()[0][:200] if text else ""
 
 

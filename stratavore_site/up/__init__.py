@@ -5,8 +5,9 @@
     choice      which servers, and what the settings become
     crew        the children: start, watch, restart, stop
     roles       what each child runs
-    preparation migrations, the admin user, the demo project and its first runner
+    preparation migrations, the admin user
+    demo        a repository, a runner in it, and a board of jobs that three agents take
     readiness   waiting for /health/ready
 
-Only `roles` and `preparation` know Django; its settings exist once `choice` has run.
+Only `roles`, `preparation` and `demo` know Django; its settings exist once `choice` has run.
 """

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=None, help="the port to serve on (default: 8000 or the next free one)"
     )
     parser.add_argument("--host", default=LOOPBACK, help="the address to serve on (default: %(default)s)")
-    parser.add_argument("--no-demo", action="store_true", help="launch no demo runner")
+    parser.add_argument("--no-demo", action="store_true", help="start no demo")
 
 
 def main(arguments: list[str]) -> int:
@@ -114,7 +114,7 @@ class Up:
         )
         self.set_environment(choice.launch(self.servers))
         self.crew.add_program("web", web_command(self.host, self.port), dict(os.environ), choice.PROJECT)
-        roles, preparation = import_django()
+        roles, preparation, demo = import_django()
         for server in self.servers:
             server.wait_ready()
             self.watch(server)
@@ -123,8 +123,8 @@ class Up:
         for name, function in roles.forked(self.state).items():
             self.crew.add_fork(name, function)
         readiness.wait(self.host, self.port, look_after=self.crew.look_after, say=say)
-        if self.demo and self.crew.once("demo", preparation.launch_demo) != 0:
-            say(f"The demo runner could not be launched: {last_line(self.crew.log('demo'))}")
+        if self.demo and self.crew.once("demo", demo.begin_demo) != 0:
+            say(f"The demo could not be started: {last_line(self.crew.log('demo'))}")
         self.welcome(lock)
 
     def set_environment(self, addresses: dict[str, str]) -> None:
@@ -203,7 +203,7 @@ def web_command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "stratavore_site.asgi:application"]
 
 
-def import_django() -> tuple[ModuleType, ModuleType]:
+def import_django() -> tuple[ModuleType, ModuleType, ModuleType]:
     """Import Django and this project, 2 to 3 s, now that the settings can be read. Raises CannotStart."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stratavore_site.settings")
     import django
@@ -213,6 +213,6 @@ def import_django() -> tuple[ModuleType, ModuleType]:
         django.setup()
     except ImproperlyConfigured as problem:
         raise CannotStart(str(problem)) from None
-    from stratavore_site.up import preparation, roles
+    from stratavore_site.up import demo, preparation, roles
 
-    return roles, preparation
+    return roles, preparation, demo

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -12,20 +11,11 @@ from django.core.management import call_command
 from django.db import transaction
 
 from outbox.services import record_act
-from runners.backends.base import LaunchRequest
-from runners.models import Project, Runner
-from runners.services import launch_runner
-from runners.services.projects import create_project
+from runners.models import Runner
 from stratavore_site.embedded.processes import write_private
+from stratavore_site.up.demo import see_to_demo_project
 
 ADMIN = "admin"
-DEMO = "demo"
-DEMO_PROMPT = "Look around in this repository and improve its greeting."
-#: Files of the demo project; a scripted agent has something to read and to change.
-DEMO_FILES = {
-    "README.md": "# Demo\n\nA small repository for Stratavore's demo runner. Change what you like.\n",
-    "greeting.py": 'def greeting(name: str) -> str:\n    return f"Hello, {name}!"\n\n\nprint(greeting("world"))\n',
-}
 
 
 def prepare(password_file: Path) -> None:
@@ -55,39 +45,6 @@ def see_to_admin(password_file: Path) -> None:
     with transaction.atomic():
         user = users.create_superuser(username=ADMIN, password=password)
         record_act("user.create", actor="system:up", target_type="user", target_id=user.pk, target_name=ADMIN)
-
-
-def see_to_demo_project() -> None:
-    """Make a small git repository and a project over it, unless there is one."""
-    if Project.objects.filter(name=DEMO).exists():
-        return
-    directory = Path(settings.WORKSPACE_ROOTS[0]) / DEMO
-    make_repository(directory)
-    create_project(
-        name=DEMO, path=str(directory), description="A small repository to try things on.", actor="system:up"
-    )
-
-
-def make_repository(directory: Path) -> None:
-    """Make the demo repository with one commit; without git, a plain directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in DEMO_FILES.items():
-        (directory / name).write_text(text)
-    identity = {"GIT_AUTHOR_NAME": "Stratavore", "GIT_AUTHOR_EMAIL": "demo@localhost"}
-    committer = {key.replace("AUTHOR", "COMMITTER"): value for key, value in identity.items()}
-    # The caller's own git settings (signing, hooks) have no business here.
-    env = {**os.environ, **identity, **committer, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    for words in (["init", "--quiet", "--initial-branch=main"], ["add", "."], ["commit", "--quiet", "-m", "Begin"]):
-        try:
-            subprocess.run(["git", *words], cwd=directory, env=env, check=True)
-        except FileNotFoundError:
-            return
-
-
-def launch_demo() -> None:
-    """Launch the demo runner, at the first start only."""
-    if not Runner.objects.filter(project__name=DEMO).exists():
-        launch_runner(DEMO, LaunchRequest(backend="demo", prompt=DEMO_PROMPT, name="demo"), actor="system:up")
 
 
 def tell_who_goes_on(file: Path) -> None:

@@ -241,7 +241,7 @@ def test_an_agent_goes_on_while_everything_else_is_stopped_and_is_found_again(
     agent = psutil.Process(int(run_manage("shell", "-v", "0", "-c", LAUNCH_A_SLEEPER, **env).stdout))
     try:
         assert up.end() == 0
-        up.wait_for(r"These agents go on; .*\n  sleeper \(running\)\n")
+        up.wait_for(r"These agents go on; .*\n(  .*\n)*  sleeper \(running\)\n")
         assert agent.is_running()
 
         again = Up(state, "--port", str(free_port()))
