@@ -9,9 +9,9 @@ from django.utils.module_loading import import_string
 
 @register()
 def backends_and_runtimes_can_be_imported(**_: Any) -> list[Error]:
-    """Name each backend or runtime in the settings that is not there."""
+    """Name each backend, runtime or embedder in the settings that is not there."""
     errors = []
-    for setting in ("RUNNER_BACKENDS", "RUNNER_RUNTIMES"):
+    for setting in ("RUNNER_BACKENDS", "RUNNER_RUNTIMES", "EMBEDDERS"):
         for name, path in getattr(settings, setting).items():
             try:
                 import_string(path)

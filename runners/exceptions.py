@@ -108,3 +108,19 @@ class OperationRefused(RunnerError):
     """The operation cannot begin, or cannot be cancelled any more."""
 
     code = "operation_refused"
+
+
+class EmbedderUnavailable(RunnerError):
+    """No vectors can be had now, whatever the texts; `retry_after`: the seconds that were asked for."""
+
+    code = "embedder_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TextsRefused(RunnerError):
+    """The embedder takes the texts for wrong, one of them at least: asked again, it would answer the same."""
+
+    code = "texts_refused"

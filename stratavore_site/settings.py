@@ -279,6 +279,34 @@ CONTAINER_PROCESSES = environment.integer("STRATAVORE_CONTAINER_PROCESSES", 4096
 #: Users (uid or uid:gid) that may be asked for besides the workspace's owner.
 CONTAINER_USERS = environment.names("STRATAVORE_CONTAINER_USERS", [])
 
+# --- Search ------------------------------------------------------------------------------------------------------
+
+#: Embedder name to its class. STRATAVORE_EMBEDDERS adds yours.
+EMBEDDERS = {
+    "local": "runners.embedders.local.LocalEmbedder",
+    "openai": "runners.embedders.openai.OpenAIEmbedder",
+    **environment.classes("STRATAVORE_EMBEDDERS"),
+}
+#: The one that makes new vectors, or "none": then search is by words alone.
+EMBEDDER = environment.one_of("STRATAVORE_EMBEDDER", (*EMBEDDERS, "none"), "local")
+#: Of `openai`: the address before /embeddings, the model's name there, and a key where one is asked for.
+EMBEDDING_URL = environment.url(
+    "STRATAVORE_EMBEDDING_URL",
+    ("http", "https"),
+    default=None if EMBEDDER == "openai" else "",
+    because="the embedder openai asks there, as in http://127.0.0.1:11434/v1",
+)
+EMBEDDING_MODEL = (
+    environment.required("STRATAVORE_EMBEDDING_MODEL", because="the embedder openai asks for a model by its name")
+    if EMBEDDER == "openai"
+    else environment.env.str("STRATAVORE_EMBEDDING_MODEL", "")
+)
+EMBEDDING_KEY = environment.env.str("STRATAVORE_EMBEDDING_KEY", "")
+#: Asked of a model that can shorten its vectors; 0: they have the length that the model gives them.
+EMBEDDING_DIMENSION = environment.integer("STRATAVORE_EMBEDDING_DIMENSION", 0)
+#: Cosine, in percent, from which two texts have to do with each other in that model's eyes.
+EMBEDDING_FLOOR_PERCENT = environment.integer("STRATAVORE_EMBEDDING_FLOOR_PERCENT", 30)
+
 # --- Celery ------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = AMQP_URL or REDIS_URL
