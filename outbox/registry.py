@@ -6,6 +6,7 @@ The docs page and the API's list of types are made from this.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from outbox.exceptions import UnknownEventType
@@ -27,7 +28,7 @@ class EventType:
     data: Mapping[str, str]
     severity: Severity = Severity.INFO
 
-    @property
+    @cached_property
     def required(self) -> frozenset[str]:
         return frozenset(field for field, word in self.data.items() if not word.endswith("?"))
 

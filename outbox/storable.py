@@ -7,20 +7,22 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from outbox.exceptions import InvalidEventData
 
+_encoder = DjangoJSONEncoder(allow_nan=False, ensure_ascii=False)
 
-def storable(data: Any, *, what: str) -> Any:
-    r"""Return `data` as PostgreSQL can hold it, or raise InvalidEventData.
+
+def as_jsonb(data: Any, *, what: str) -> str:
+    r"""Return `data` as JSON that PostgreSQL's jsonb takes, or raise InvalidEventData.
 
     jsonb has no \u0000 and no half of a surrogate pair, and refusing them would undo the caller's change for what an
     agent happened to print: they become U+FFFD, as undecodable bytes do.
     """
     try:
-        text = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        text = _encoder.encode(data)
     except (TypeError, ValueError) as error:
         raise InvalidEventData(f"{what} is not JSON: {error}") from error
     if "\\u0000" not in text and not _has_surrogate(text):
-        return data
-    return _repaired(json.loads(text))
+        return text
+    return _encoder.encode(_repaired(json.loads(text)))
 
 
 def _has_surrogate(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The verbs of the outbox."""
 
 from outbox.services.alert import alert
-from outbox.services.audit import record_act
-from outbox.services.publish import enqueue, publish
+from outbox.services.audit import Act, record_act, record_acts
+from outbox.services.publish import Event, Task, enqueue, publish, publish_many
 
-__all__ = ["alert", "enqueue", "publish", "record_act"]
+__all__ = ["Act", "Event", "Task", "alert", "enqueue", "publish", "publish_many", "record_act", "record_acts"]

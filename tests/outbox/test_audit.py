@@ -4,12 +4,14 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
 from outbox.authenticity import is_signed
 from outbox.exceptions import InvalidEventData, OutsideTransaction
 from outbox.models import AuditEntry, AuditSeal
 from outbox.origin import Origin, origin
-from outbox.services import record_act
+from outbox.services import Act, record_act, record_acts
+from outbox.services.audit import CHUNK
 from outbox.services.seal import seal_committed
 from outbox.states import Source
 from tests.conftest import never_emptied
@@ -68,6 +70,37 @@ def test_what_is_no_json_is_refused() -> None:
 def test_an_act_is_refused_outside_a_transaction() -> None:
     with pytest.raises(OutsideTransaction):
         record_act("runner.stop", actor="user:ada", target_type="runner", target_id=1)
+
+
+@pytest.mark.django_db
+def test_many_acts_are_in_the_log_in_their_order_and_genuine() -> None:
+    count = CHUNK + 3
+    acts = (
+        Act("runner.stop", "user:ada", "runner", n, before={"n": n, "api_key": "k"}, after={"n": -1, "t": "\x00ä"})
+        for n in range(count)
+    )
+    with origin(Origin(Source.API, ip="192.0.2.7", request_id="r-1")), transaction.atomic():
+        assert record_acts(acts) == count
+    entries = list(AuditEntry.objects.order_by("id"))
+    assert [entry.target_id for entry in entries] == [str(n) for n in range(count)]
+    assert (entries[5].before, entries[5].after) == ({"n": 5, "api_key": "***"}, {"n": -1, "t": "\ufffdä"})
+    assert {(entry.source, entry.ip, entry.request_id) for entry in entries} == {("api", "192.0.2.7", "r-1")}
+    assert all(map(is_genuine, entries[:20]))
+    assert len({entry.transaction_id for entry in entries}) == 1
+
+
+@pytest.mark.django_db
+def test_many_acts_are_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with transaction.atomic(), django_assert_num_queries(1):
+        record_acts(Act("runner.stop", "user:ada", "runner", n) for n in range(100))
+    assert AuditEntry.objects.filter(before__isnull=True, after__isnull=True).count() == 100
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_acts_are_refused_outside_a_transaction_and_none_are_nothing() -> None:
+    with pytest.raises(OutsideTransaction):
+        record_acts([Act("runner.stop", "user:ada", "runner", 1)])
+    assert record_acts([]) == 0
 
 
 @pytest.mark.django_db(transaction=True)

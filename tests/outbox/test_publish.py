@@ -4,20 +4,25 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+import structlog
+from django.db import connection, transaction
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from outbox import registry
 from outbox.exceptions import InvalidEventData, OutsideTransaction, UnknownEventType
 from outbox.models import Entry
-from outbox.services import enqueue, publish
+from outbox.services import Event, Task, enqueue, publish, publish_many
+from outbox.services.publish import CHUNK, lane_of
 from tests.outbox.stream import HAPPENED, happen
 
 
 def publish_data(data: dict[str, Any]) -> Entry:
     with transaction.atomic():
-        entry = publish(HAPPENED, aggregate="a:1", subject="s", routing_key="k", data=data)
-    entry.refresh_from_db()
-    return entry
+        return publish(HAPPENED, aggregate="a:1", subject="s", routing_key="k", data=data)
+
+
+def stored(data: dict[str, Any]) -> Any:
+    return Entry.objects.get(pk=publish_data(data).pk).data
 
 
 @pytest.mark.django_db(transaction=True)
@@ -58,20 +63,20 @@ def test_what_is_not_json_is_refused(value: object) -> None:
 
 @pytest.mark.django_db
 def test_what_postgresql_cannot_hold_is_replaced_instead_of_undoing_the_change() -> None:
-    entry = publish_data({"n": 1, "text": "a\x00b\ud800c", "deep": [{"k\x00": "\udfff"}], "fine": "\U0001f600"})
-    assert entry.data == {"n": 1, "text": "a\ufffdb\ufffdc", "deep": [{"k\ufffd": "\ufffd"}], "fine": "\U0001f600"}
+    found = stored({"n": 1, "text": "a\x00b\ud800c", "deep": [{"k\x00": "\udfff"}], "fine": "\U0001f600"})
+    assert found == {"n": 1, "text": "a\ufffdb\ufffdc", "deep": [{"k\ufffd": "\ufffd"}], "fine": "\U0001f600"}
 
 
 @pytest.mark.django_db
 def test_a_backslash_before_u0000_is_only_text() -> None:
-    assert publish_data({"n": 1, "text": "\\u0000"}).data["text"] == "\\u0000"
+    assert stored({"n": 1, "text": "\\u0000"})["text"] == "\\u0000"
 
 
 @pytest.mark.django_db
 def test_times_ids_and_decimals_may_be_published() -> None:
     moment, some_id = datetime(2026, 1, 2, tzinfo=UTC), uuid4()
-    entry = publish_data({"n": 1, "at": moment, "id": some_id, "cost": Decimal("0.10")})
-    assert entry.data == {"n": 1, "at": "2026-01-02T00:00:00Z", "id": str(some_id), "cost": "0.10"}
+    found = stored({"n": 1, "at": moment, "id": some_id, "cost": Decimal("0.10")})
+    assert found == {"n": 1, "at": "2026-01-02T00:00:00Z", "id": str(some_id), "cost": "0.10"}
 
 
 @pytest.mark.django_db
@@ -89,3 +94,58 @@ def test_a_type_cannot_be_registered_twice_differently() -> None:
 def test_a_name_that_is_no_event_name_is_refused() -> None:
     with pytest.raises(ValueError, match="named like"):
         registry.register("Runner Started", description="d", data={})
+
+
+@pytest.mark.django_db
+def test_many_are_written_in_their_order_events_and_tasks_alike() -> None:
+    messages: list[Event | Task] = []
+    for n in range(2 * CHUNK + 3):
+        messages.append(Event(HAPPENED, f"a:{n % 7}", "s", "k", {"n": n, "text": "a\x00b"}))
+    messages.append(Task("some.task", [uuid4(), 1], "q", "a:1"))
+    with structlog.contextvars.bound_contextvars(traceparent="00-1"), transaction.atomic():
+        assert publish_many(iter(messages)) == len(messages)
+    entries = list(Entry.objects.order_by("id"))
+    assert [entry.data.get("n") for entry in entries] == [*range(2 * CHUNK + 3), None]
+    assert {entry.aggregate: entry.lane for entry in entries} == {f"a:{n}": lane_of(f"a:{n}") for n in range(7)}
+    assert entries[0].data["text"] == "a\ufffdb"
+    assert {entry.traceparent for entry in entries} == {"00-1"}
+    assert (entries[-1].kind, entries[-1].type, entries[-1].routing_key) == ("task", "some.task", "q")
+    assert len({entry.event_id for entry in entries}) == len(entries)
+
+
+@pytest.mark.django_db
+def test_many_are_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with transaction.atomic(), django_assert_num_queries(1):
+        publish_many(Event(HAPPENED, "a:1", "s", "k", {"n": n}) for n in range(100))
+
+
+@pytest.mark.django_db
+def test_one_bad_of_many_refuses_all() -> None:
+    with transaction.atomic(), pytest.raises(InvalidEventData, match="lacks n"):
+        publish_many([Event(HAPPENED, "a:1", "s", "k", {"n": 1}), Event(HAPPENED, "a:1", "s", "k", {})])
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_are_refused_outside_a_transaction_and_none_are_nothing() -> None:
+    with pytest.raises(OutsideTransaction):
+        publish_many([Event(HAPPENED, "a:1", "s", "k", {"n": 1})])
+    assert publish_many([]) == 0
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_publish_returns_is_what_is_in_the_table() -> None:
+    entry = publish_data({"n": 1})
+    again = Entry.objects.get(pk=entry.pk)
+    assert all(getattr(entry, field.attname) == getattr(again, field.attname) for field in Entry._meta.fields)
+
+
+@pytest.mark.django_db
+def test_behind_a_pooler_nothing_is_prepared(settings: Settings) -> None:
+    settings.DATABASE_PREPARED_STATEMENTS = False
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+        publish_data({"n": 1})
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert cursor.fetchone() == (0,)
