@@ -124,3 +124,21 @@ class TextsRefused(RunnerError):
     """The embedder takes the texts for wrong, one of them at least: asked again, it would answer the same."""
 
     code = "texts_refused"
+
+
+class TranscriptError(RunnerError):
+    """A transcript could not be read."""
+
+    code = "transcript_not_read"
+
+
+class TranscriptMissing(TranscriptError):
+    """There is no such transcript, not yet or not any more."""
+
+    code = "transcript_missing"
+
+
+class TranscriptDamaged(TranscriptError):
+    """What is in storage is not what was stored; `part` names it."""
+
+    code = "transcript_damaged"

@@ -170,3 +170,10 @@ class BudgetAction(TextChoices):
     WARN = "warn", "Warn"
     PAUSE = "pause", "Pause"
     STOP = "stop", "Stop"
+
+
+class TranscriptKind(TextChoices):
+    """Which file of a run directory a transcript is."""
+
+    OUTPUT = "output", "Terminal"
+    TELEMETRY = "telemetry", "Telemetry"

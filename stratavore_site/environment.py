@@ -139,6 +139,25 @@ def directories(name: str, default: list[Path]) -> list[Path]:
     return paths
 
 
+def transcript_storage(name: str, default: Path) -> dict[str, Any]:
+    """Return Django's settings of a storage: a directory, or s3://<bucket>/<prefix> with what else <name>_… tells."""
+    value = os.environ.get(name, "").strip()
+    if not value.startswith("s3://"):
+        directory = Path(value) if value else default
+        if not directory.is_absolute():
+            raise ImproperlyConfigured(f"{name} must be an absolute directory or s3://bucket/prefix, not {value!r}.")
+        return {"BACKEND": "runners.storages.LocalTranscripts", "OPTIONS": {"location": str(directory)}}
+    bucket, _, prefix = value.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise ImproperlyConfigured(f"{name} names no bucket: it looks like s3://bucket/prefix.")
+    options = {"bucket_name": bucket, "location": prefix.strip("/")}
+    if endpoint := url(f"{name}_ENDPOINT", ("http", "https"), default=""):
+        options["endpoint_url"] = endpoint
+    if region := os.environ.get(f"{name}_REGION", "").strip():
+        options["region_name"] = region
+    return {"BACKEND": "runners.storages.S3Transcripts", "OPTIONS": options}
+
+
 def engine_socket(name: str) -> str:
     """Return the path of a container engine's unix socket, "none", or nothing."""
     value = os.environ.get(name, "").strip()

@@ -309,6 +309,17 @@ EMBEDDING_DIMENSION = environment.integer("STRATAVORE_EMBEDDING_DIMENSION", 0)
 #: Cosine, in percent, from which two texts have to do with each other in that model's eyes.
 EMBEDDING_FLOOR_PERCENT = environment.integer("STRATAVORE_EMBEDDING_FLOOR_PERCENT", 30)
 
+# --- Transcripts -------------------------------------------------------------------------------------------------
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "transcripts": environment.transcript_storage("TRANSCRIPT_STORAGE", STATE_DIR / "transcripts"),
+}
+#: A part is stored when there is so much of it, or when so much time has passed since the last one.
+TRANSCRIPT_PART_KB = environment.integer("TRANSCRIPT_PART_KB", 1024, minimum=64)
+TRANSCRIPT_PART_SECONDS = environment.integer("TRANSCRIPT_PART_SECONDS", 30, minimum=1)
+
 # --- Celery ------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = AMQP_URL or REDIS_URL

@@ -7,6 +7,7 @@ from runners.models.project import Project, ResourceQuota
 from runners.models.reconciler import ReconcilerFinding, ReconcilerRound
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
+from runners.models.transcript import Transcript, TranscriptPart
 from runners.models.usage import UsageEntry
 from runners.models.versions import BudgetVersion, ProjectVersion, QuotaVersion
 from runners.models.worktree import Changes, Worktree
@@ -34,6 +35,8 @@ __all__ = [
     "Runner",
     "RunnerMove",
     "Session",
+    "Transcript",
+    "TranscriptPart",
     "UsageEntry",
     "Worktree",
 ]

@@ -1,0 +1,1 @@
+"""Transcripts: what attempts left on their nodes' disks, redacted, in storage."""
