@@ -139,8 +139,8 @@ def directories(name: str, default: list[Path]) -> list[Path]:
     return paths
 
 
-def transcript_storage(name: str, default: Path) -> dict[str, Any]:
-    """Return Django's settings of a storage: a directory, or s3://<bucket>/<prefix> with what else <name>_… tells."""
+def transcript_storage(name: str, default: Path, *, endpoint: str, region: str) -> dict[str, Any]:
+    """Return Django's settings of a storage: a directory, or s3://<bucket>/<prefix>."""
     value = os.environ.get(name, "").strip()
     if not value.startswith("s3://"):
         directory = Path(value) if value else default
@@ -150,11 +150,8 @@ def transcript_storage(name: str, default: Path) -> dict[str, Any]:
     bucket, _, prefix = value.removeprefix("s3://").partition("/")
     if not bucket:
         raise ImproperlyConfigured(f"{name} names no bucket: it looks like s3://bucket/prefix.")
-    options = {"bucket_name": bucket, "location": prefix.strip("/")}
-    if endpoint := url(f"{name}_ENDPOINT", ("http", "https"), default=""):
-        options["endpoint_url"] = endpoint
-    if region := os.environ.get(f"{name}_REGION", "").strip():
-        options["region_name"] = region
+    asked = {"bucket_name": bucket, "location": prefix.strip("/"), "endpoint_url": endpoint, "region_name": region}
+    options = {option: word for option, word in asked.items() if word}
     return {"BACKEND": "runners.storages.S3Transcripts", "OPTIONS": options}
 
 

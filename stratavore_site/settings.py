@@ -314,7 +314,12 @@ EMBEDDING_FLOOR_PERCENT = environment.integer("STRATAVORE_EMBEDDING_FLOOR_PERCEN
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "transcripts": environment.transcript_storage("TRANSCRIPT_STORAGE", STATE_DIR / "transcripts"),
+    "transcripts": environment.transcript_storage(
+        "TRANSCRIPT_STORAGE",
+        STATE_DIR / "transcripts",
+        endpoint=environment.url("TRANSCRIPT_STORAGE_ENDPOINT", ("http", "https"), default=""),
+        region=environment.env.str("TRANSCRIPT_STORAGE_REGION", ""),
+    ),
 }
 #: A part is stored when there is so much of it, or when so much time has passed since the last one.
 TRANSCRIPT_PART_KB = environment.integer("TRANSCRIPT_PART_KB", 1024, minimum=64)

@@ -42,6 +42,8 @@ def start(**changes: str) -> subprocess.CompletedProcess[str]:
         ({"STRATAVORE_NODE_SLOTS": "many"}, "STRATAVORE_NODE_SLOTS must be a whole number, not 'many'."),
         ({"STRATAVORE_WORKSPACE_ROOTS": "work"}, "STRATAVORE_WORKSPACE_ROOTS must hold absolute paths"),
         ({"STRATAVORE_CONTAINER_ENGINE": "tcp://far:2375"}, "STRATAVORE_CONTAINER_ENGINE must be a unix socket"),
+        ({"TRANSCRIPT_STORAGE": "kept"}, "TRANSCRIPT_STORAGE must be an absolute directory or s3://"),
+        ({"TRANSCRIPT_STORAGE": "s3://"}, "TRANSCRIPT_STORAGE names no bucket"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of "),
     ],
 )
