@@ -49,6 +49,7 @@ urlpatterns = [
     path("sessions/", sessions.sessions, name="sessions"),
     path("sessions/<uuid:session_id>/", sessions.session, name="session"),
     path("sessions/<uuid:session_id>/messages/", sessions.messages, name="messages"),
+    path("sessions/<uuid:session_id>/messages/<int:message_id>/", sessions.message, name="message"),
     path("projects/", projects.projects, name="projects"),
     path("new-project/", projects.new_project, name="new_project"),
     path("projects/<slug:name>/", projects.project, name="project"),

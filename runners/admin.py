@@ -212,16 +212,23 @@ class SessionRunnerInline(ReadOnlyInline):
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
     list_display = ["shown_title", "project_link", "backend", "message_count", "tokens", "cost", "last_message_at"]
-    list_filter = ["backend", ("project", AutocompleteSelectFilter), ("started_at", RangeDateTimeFilter)]
+    list_filter = [
+        "backend",
+        ("began", ChoicesCheckboxFilter),
+        ("project", AutocompleteSelectFilter),
+        ("started_at", RangeDateTimeFilter),
+    ]
     list_select_related = ["project"]
     search_fields = ["title", "external_id", "=id"]
     date_hierarchy = "started_at"
     inlines = [MessageInline, SessionRunnerInline]
-    readonly_fields = ["project_link", "resumed_link", "tokens", "cost"]
+    readonly_fields = ["project_link", "resumed_link", "forked_link", "tokens", "cost"]
     fields = [
         "title",
         ("project_link", "backend"),
         ("external_id", "resumed_link"),
+        ("began", "forked_link"),
+        "rebuilt_because",
         ("started_at", "last_message_at", "ended_at"),
         ("message_count", "tokens", "cost"),
         ("input_tokens", "output_tokens"),
@@ -239,6 +246,10 @@ class SessionAdmin(ReadOnlyAdmin):
     @display(description="resumed from")
     def resumed_link(self, session: Session) -> str:
         return link_to(session.resumed_from)
+
+    @display(description="forked at")
+    def forked_link(self, session: Session) -> str:
+        return link_to(session.forked_at)
 
     @display(description="tokens")
     def tokens(self, session: Session) -> str:
@@ -266,7 +277,7 @@ class MessageAdmin(ReadOnlyAdmin):
         ("tool_name", "is_error"),
         "text",
         "tool_input",
-        "key",
+        ("key", "call_id", "anchor"),
     ]
 
     @display(

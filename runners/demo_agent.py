@@ -132,6 +132,7 @@ class Agent:
         self.step_seconds = options.seconds / options.steps
         self.input_tokens = self.output_tokens = 0
         self.cost_usd = 0.0
+        self.calls = 0
         self._typed = b""
         self._listening = not sys.stdin.closed
 
@@ -224,8 +225,9 @@ class Agent:
         self.screen.line(f"{paint('▸', BLUE)} {paint(name, BOLD)} {paint(str(next(iter(given.values()))), GREY)}")
         for line in result.splitlines()[:8]:
             self.screen.line(f"  {paint('│', DIM)} {paint(line, RED if is_error else colour)}")
-        self.reports.tell("message", role="assistant", tool_name=name, tool_input=given)
-        self.reports.tell("message", role="tool", tool_name=name, text=result, is_error=is_error)
+        self.calls += 1
+        self.reports.tell("message", role="assistant", tool_name=name, tool_input=given, call_id=self.calls)
+        self.reports.tell("message", role="tool", tool_name=name, text=result, is_error=is_error, call_id=self.calls)
 
     def think(self, thought: str, seconds: float) -> None:
         self.wait(seconds, "Thinking")

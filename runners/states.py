@@ -106,6 +106,14 @@ class ItemResult(TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class Beginning(TextChoices):
+    """How a session began. One that a later runner resumes stays the session that it is."""
+
+    NEW = "new", "New"
+    FORKED = "forked", "Forked"
+    REBUILT = "rebuilt", "Rebuilt from the transcript"
+
+
 class ConversationMode(TextChoices):
     NEW = "new", "New"
     CONTINUE = "continue", "Continue"

@@ -7,10 +7,16 @@ from typing import Any
 from django import template
 from django.core.serializers.json import DjangoJSONEncoder
 
+from dashboard.diffs import Patch
+from dashboard.talk import patch_counts as counted
+
 register = template.Library()
 
 #: The argument that tells most about a call, in this order.
-_TELLING = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
+_TELLING = (
+    "command", "cmd", "file_path", "filePath", "absolute_path", "path", "pattern", "url", "query", "description",
+    "prompt",
+)  # fmt: skip
 
 
 @register.filter
@@ -39,3 +45,14 @@ def as_json(value: Any, indent: int | None = 2) -> str:
 def as_line(argv: list[str]) -> str:
     """Return a command as one would type it."""
     return shlex.join(argv)
+
+
+@register.filter
+def patch_counts(patch: Patch) -> tuple[int, int]:
+    """Return how many lines a patch puts in and takes out."""
+    return counted(patch)
+
+
+@register.filter
+def characters(length: int) -> str:
+    return f"{length:,} characters"

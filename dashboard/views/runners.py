@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.attempts import output_as_text, present_attempt
 from dashboard.changes import FLEET
-from dashboard.conversations import conversation_verbs
+from dashboard.conversations import Window, conversation_verbs, read_window
 from dashboard.filters import RunnerFilter
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
@@ -39,7 +39,6 @@ SAID = {
     "resume": "{} was asked to go on.",
     "restart": "{} is starting again.",
 }
-MESSAGES_SHOWN = 200
 
 
 @require_GET
@@ -84,15 +83,14 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
     """Show one runner: where it stands, what it prints and says, what it uses."""
     found = get_object_or_404(shown_runners().select_related("requested_by"), pk=runner_id)
     session = found.session
-    talk = list(session.messages.order_by("-id")[:MESSAGES_SHOWN])[::-1] if session else []
+    window = read_window(session) if session else Window([])
     context = {
         "runner": found,
         "row": runner_row(found),
         "moves": found.moves.order_by("-id")[:50],
         "session": session,
-        "talk": talk,
-        "last_message": talk[-1].pk if talk else 0,
-        "tab": _tab(request, found, bool(talk)),
+        "window": window,
+        "tab": _tab(request, found, bool(window.items)),
         "can_stop": found.status in STOPPABLE or found.status == RunnerStatus.STOPPING,
         "can_pause": found.status == RunnerStatus.RUNNING,
         "can_resume": found.status == RunnerStatus.PAUSED,

@@ -7,14 +7,20 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from dashboard import figures
-from dashboard.conversations import conversation_verbs
+from dashboard.conversations import (
+    Wanted,
+    contents_of,
+    conversation_verbs,
+    number,
+    read_news,
+    read_window,
+    time_line,
+)
 from dashboard.page import live_page, page_of, query_without, show
 from dashboard.rows import cost_of, runner_rows, session_row, shown_runners
 from dashboard.worktrees import changes_of
 from runners.models import Message, Project, Session, UsageEntry
-
-#: Read at once; a longer conversation is read on by its button.
-MESSAGES_SHOWN = 200
+from runners.states import Role
 
 
 @require_GET
@@ -44,18 +50,18 @@ def sessions(request: HttpRequest) -> HttpResponse:
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """Show one conversation, and what it used."""
     found = get_object_or_404(Session.objects.select_related("project", "resumed_from"), pk=session_id)
-    around = _number(request.GET.get("around"))
-    before = _end_around(found, around) if around else _number(request.GET.get("before"))
-    earlier = found.messages.order_by("-id")
-    talk = list((earlier.filter(pk__lt=before) if before else earlier)[:MESSAGES_SHOWN])[::-1]
+    wanted = Wanted.from_query(request.GET)
+    window = read_window(found, wanted)
     context = {
         "session": found,
         "row": session_row(found),
-        "talk": talk,
-        "last_message": talk[-1].pk if talk else 0,
-        "around": around,
-        "is_earlier": bool(before),
-        "more_before": talk[0].pk if talk and earlier.filter(pk__lt=talk[0].pk).exists() else 0,
+        "wanted": wanted,
+        "window": window,
+        "live": not window.later and not wanted.filters,
+        "time_line": time_line(found, window),
+        "contents": contents_of(found),
+        "roles": Role.choices,
+        "query": query_without(request, "around", "before", "after", "at"),
         "runners": runner_rows(shown_runners().filter(session=found)),
         "usage": [(entry, _cost(entry)) for entry in found.usage.order_by("id")[:500]],
         "total_cost": cost_of(found),
@@ -70,22 +76,19 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
 def messages(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """Return the messages after the last one that the page shows, as a piece of it."""
     found = get_object_or_404(Session, pk=session_id)
-    after = _number(request.GET.get("after"))
-    talk = list(Message.objects.filter(session=found, pk__gt=after).order_by("id")[:MESSAGES_SHOWN])
-    return render(request, "dashboard/_messages.html", {"talk": talk})
+    context = {"session": found, "items": read_news(found, number(request.GET.get("after")))}
+    return render(request, "dashboard/_messages.html", context)
 
 
-def _end_around(session: Session, message_id: int) -> int:
-    """Return before which message to read, so that this one stands in the middle; 0: the end is near."""
-    following = session.messages.filter(pk__gt=message_id).order_by("pk").values_list("pk", flat=True)
-    return next(iter(following[MESSAGES_SHOWN // 2 : MESSAGES_SHOWN // 2 + 1]), 0)
+@require_GET
+@live_page
+def message(request: HttpRequest, session_id: UUID, message_id: int) -> HttpResponse:
+    """Show the whole of one message, however long it is."""
+    found = get_object_or_404(Message.objects.select_related("session"), pk=message_id, session=session_id)
+    return show(request, "dashboard/message.html", {"message": found, "session": found.session})
 
 
 def _cost(entry: UsageEntry) -> str:
     if entry.cost_usd is None and entry.settled_by_id:
         return "in the total"
     return figures.dollars(entry.cost_usd)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 19 else 0

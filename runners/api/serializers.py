@@ -377,7 +377,12 @@ class QueuePlaceSerializer(serializers.Serializer[Any]):
 
 class SessionSerializer(serializers.ModelSerializer[Session]):
     project = serializers.CharField(source="project.name")
-    resumed_from = serializers.UUIDField(source="resumed_from_id", allow_null=True)
+    resumed_from = serializers.UUIDField(
+        source="resumed_from_id", allow_null=True, help_text="The session of which it is a fork, or was rebuilt."
+    )
+    forked_at = serializers.IntegerField(
+        source="forked_at_id", allow_null=True, help_text="The last message of that session which it knows; null: all."
+    )
     runner_ids = serializers.SerializerMethodField(help_text="Its runners, oldest first.")
     usage = serializers.SerializerMethodField()
 
@@ -389,7 +394,10 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
             "backend",
             "external_id",
             "title",
+            "began",
             "resumed_from",
+            "forked_at",
+            "rebuilt_because",
             "runner_ids",
             "started_at",
             "last_message_at",
@@ -412,7 +420,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     class Meta:
         model = Message
-        fields = ["id", "runner_id", "role", "text", "tool_name", "tool_input", "is_error", "at"]
+        fields = ["id", "runner_id", "role", "text", "tool_name", "tool_input", "call_id", "is_error", "at"]
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):

@@ -106,6 +106,10 @@ class MessageFact:
     tool_name: str = ""
     tool_input: Any = None
     is_error: bool = False
+    #: The same for the use of a tool and for its result, and for nothing else in the session. Empty: not known.
+    call_id: str = ""
+    #: The program's own id of this place in its conversation, from which it may be forked. Empty: it has none.
+    anchor: str = ""
     at: datetime
 
 

@@ -6,6 +6,7 @@ Seen with 2.1.330:
 - `result` tells `modelUsage` and `total_cost_usd` over the whole conversation, with what earlier runs used if it was
   resumed. A run that ended by SIGINT or SIGTERM is in it, one that ended by SIGKILL is not.
 - A `result` of subtype `success` may have `is_error`; after SIGINT the exit code is 0 and the subtype an error.
+- A line's `uuid` is also that of its line in the program's record: `--resume-session-at` goes on from there.
 - The prompt is not echoed: text in a `user` line is the program's own ("[Request interrupted by user]").
 """
 
@@ -18,6 +19,7 @@ from runners.backends import running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
+    CALL_ID_LENGTH,
     USAGE_KEY_LENGTH,
     count,
     digest,
@@ -116,26 +118,43 @@ def assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
     if not line.get("error"):
         facts += now(record, state, Activity.WORKING)
     for block in objects(message.get("content")):
-        facts += _said(record, answer, block, state, is_error=bool(line.get("error")))
+        facts += _said(record, line, answer, block, state)
     return facts + _used(record, state, answer, message.get("model"), message.get("usage"))
 
 
-def _said(record: Line, answer: str, block: Line, state: State, *, is_error: bool) -> list[Fact]:
+def _said(record: Line, line: Line, answer: str, block: Line, state: State) -> list[Fact]:
     """Return one content block as a message. Thinking is left to the transcript: it is neither said nor done."""
     text = words(block.get("text"))
     if block.get("type") == "text" and text.strip():
-        block_key = key(answer, "text", digest(text))
-        return [MessageFact(key=block_key, role=Role.ASSISTANT, text=text, is_error=is_error, at=moment(record))]
+        said = MessageFact(
+            key=key(answer, "text", digest(text)),
+            role=Role.ASSISTANT,
+            text=text,
+            is_error=bool(line.get("error")),
+            anchor=_anchor(line),
+            at=moment(record),
+        )
+        return [said]
     if block.get("type") not in {"tool_use", "server_tool_use"}:
         return []
     tool, call = words(block.get("name"))[:NAME_LENGTH], words(block.get("id"))
     state.setdefault("tools", {})[call] = tool
-    tool_input = storable(block.get("input"))
-    return [
-        MessageFact(
-            key=key(answer, call), role=Role.ASSISTANT, tool_name=tool, tool_input=tool_input, at=moment(record)
-        )
-    ]
+    used = MessageFact(
+        key=key(answer, call),
+        role=Role.ASSISTANT,
+        tool_name=tool,
+        tool_input=storable(block.get("input")),
+        call_id=key(call, length=CALL_ID_LENGTH),
+        anchor=_anchor(line),
+        at=moment(record),
+    )
+    return [used]
+
+
+def _anchor(line: Line) -> str:
+    """Return the id of a line's place in the conversation; what subagents say stands in conversations of their own."""
+    aside = line.get("parent_tool_use_id") or line.get("isSidechain")
+    return "" if aside else words(line.get("uuid"))[:NAME_LENGTH]
 
 
 def user(record: Line, line: Line, state: State) -> Iterable[Fact]:
@@ -143,7 +162,7 @@ def user(record: Line, line: Line, state: State) -> Iterable[Fact]:
     facts = list(_conversation(line, state))
     for block in objects(mapping(line.get("message")).get("content")):
         if block.get("type") == "tool_result":
-            facts.append(_tool_result(record, block, state))
+            facts.append(_tool_result(record, line, block, state))
         elif block.get("type") == "text" and not line.get("parent_tool_use_id"):
             facts.append(
                 notice(record, key(_own_id(record, line), digest(str(block.get("text")))), block.get("text", ""))
@@ -151,7 +170,7 @@ def user(record: Line, line: Line, state: State) -> Iterable[Fact]:
     return facts
 
 
-def _tool_result(record: Line, block: Line, state: State) -> Fact:
+def _tool_result(record: Line, line: Line, block: Line, state: State) -> Fact:
     call = words(block.get("tool_use_id"))
     return MessageFact(
         key=key("result", call),
@@ -159,6 +178,8 @@ def _tool_result(record: Line, block: Line, state: State) -> Fact:
         text=_result_text(block.get("content")),
         tool_name=state.get("tools", {}).pop(call, ""),
         is_error=block.get("is_error") is True,
+        call_id=key(call, length=CALL_ID_LENGTH),
+        anchor=_anchor(line),
         at=moment(record),
     )
 

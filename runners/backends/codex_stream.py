@@ -19,6 +19,8 @@ from runners.backends import running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
+    CALL_ID_LENGTH,
+    MESSAGE_KEY_LENGTH,
     USAGE_KEY_LENGTH,
     count,
     digest,
@@ -108,7 +110,12 @@ def _call(record: Line, item: Line, state: State) -> list[Fact]:
     if not tool:
         return []
     call = MessageFact(
-        key=_key(item, state), role=Role.ASSISTANT, tool_name=tool, tool_input=tool_input, at=moment(record)
+        key=_key(item, state),
+        role=Role.ASSISTANT,
+        tool_name=tool,
+        tool_input=tool_input,
+        call_id=_key(item, state, length=CALL_ID_LENGTH),
+        at=moment(record),
     )
     return [call]
 
@@ -124,6 +131,7 @@ def _result(record: Line, item: Line, state: State) -> list[Fact]:
         tool_name=tool,
         text=output,
         is_error=failed,
+        call_id=_key(item, state, length=CALL_ID_LENGTH),
         at=moment(record),
     )
     return [result]
@@ -220,8 +228,8 @@ def _sentence(message: Any) -> str:
     return words(mapping((json_object(text) or {}).get("error")).get("message")) or text
 
 
-def _key(item: Line, state: State, *more: str) -> str:
-    return key("item", state.get("attempt", ""), words(item.get("id")) or digest(str(item)), *more)
+def _key(item: Line, state: State, *more: str, length: int = MESSAGE_KEY_LENGTH) -> str:
+    return key("item", state.get("attempt", ""), words(item.get("id")) or digest(str(item)), *more, length=length)
 
 
 def _nothing(record: Line, line: Line, state: State) -> Iterable[Fact]:

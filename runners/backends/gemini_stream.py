@@ -19,6 +19,7 @@ from runners.backends import running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
+    CALL_ID_LENGTH,
     USAGE_KEY_LENGTH,
     count,
     digest,
@@ -94,6 +95,7 @@ def _tool_use(record: Line, line: Line, state: State) -> Iterable[Fact]:
         role=Role.ASSISTANT,
         tool_name=tool,
         tool_input=storable(line.get("parameters")),
+        call_id=key("call", state.get("attempt", ""), call, length=CALL_ID_LENGTH),
         at=moment(record),
     )
     return [*_say(state), *now(record, state, Activity.WORKING), used]
@@ -107,6 +109,7 @@ def _tool_result(record: Line, line: Line, state: State) -> Iterable[Fact]:
         tool_name=state.get("tools", {}).pop(call, ""),
         text=words(line.get("output")) or words(mapping(line.get("error")).get("message")),
         is_error=line.get("status") == "error",
+        call_id=key("call", state.get("attempt", ""), call, length=CALL_ID_LENGTH),
         at=moment(record),
     )
     return [*_say(state), result]

@@ -13,6 +13,8 @@ from runners.states import Role
 #: models.Message.key and models.UsageEntry.key hold this much.
 MESSAGE_KEY_LENGTH = 120
 USAGE_KEY_LENGTH = 160
+#: models.Message.call_id and anchor hold this much.
+CALL_ID_LENGTH = 100
 #: models.Runner.reason holds this much.
 REASON_LENGTH = 200
 #: A count above it is nonsense, and would not go through JSON unharmed.

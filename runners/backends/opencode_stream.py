@@ -14,6 +14,7 @@ from datetime import timedelta
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
+    CALL_ID_LENGTH,
     USAGE_KEY_LENGTH,
     count,
     digest,
@@ -67,6 +68,7 @@ def _tool_use(record: Line, line: Line, state: State) -> Iterable[Fact]:
         role=Role.ASSISTANT,
         tool_name=tool,
         tool_input=storable(done.get("input")),
+        call_id=_key(part, length=CALL_ID_LENGTH),
         at=moment(record),
     )
     result = MessageFact(
@@ -75,6 +77,7 @@ def _tool_use(record: Line, line: Line, state: State) -> Iterable[Fact]:
         tool_name=tool,
         text=words(done.get("output")) or words(done.get("error")),
         is_error=done.get("status") == "error",
+        call_id=_key(part, length=CALL_ID_LENGTH),
         at=moment(record),
     )
     return [*_conversation(line, state), *now(record, state, Activity.WORKING), call, result]

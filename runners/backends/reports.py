@@ -3,15 +3,16 @@
 One object a line, under 4096 bytes so that lines of several writers do not mix (PIPE_BUF, pipe(7)):
 
     {"type": "message", "id": "3", "role": "assistant", "text": "Done.", "tool_name": "", "tool_input": null,
-     "is_error": false}
+     "is_error": false, "call_id": ""}
     {"type": "usage", "id": "u3", "model": "demo-1", "input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 0,
      "cache_write_tokens": 0, "cost_usd": "0.0012"}
     {"type": "session", "id": "conversation-7", "title": "Tidy up the notes"}
     {"type": "failure", "reason": "There was nothing to do."}
 
-`id` makes a report count once however often the run repeats it; without one its time and content stand for it.
-Usage is the difference since the last report, and its cost is left out where it is not known. Anything else is counted
-in `state["unparsed"]` and otherwise ignored.
+The use of a tool and its result have the same `call_id`, of the run's own choice. `id` makes a report count once
+however often the run repeats it; without one its time and content stand for it. Usage is the difference since the last
+report, and its cost is left out where it is not known. Anything else is counted in `state["unparsed"]` and otherwise
+ignored.
 """
 
 import json
@@ -19,7 +20,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
-from runners.backends.lines import USAGE_KEY_LENGTH, count, digest, dollars, failure, key, moment, storable, words
+from runners.backends.lines import (
+    CALL_ID_LENGTH,
+    USAGE_KEY_LENGTH,
+    count,
+    digest,
+    dollars,
+    failure,
+    key,
+    moment,
+    storable,
+    words,
+)
 from runners.states import Role
 
 #: models.Session.external_id and models.Message.tool_name hold this much.
@@ -38,7 +50,7 @@ def read_report(record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fa
     if reader is None or not isinstance(data, dict):
         state["unparsed"] = state.get("unparsed", 0) + 1
         return ()
-    return [reader(record, data, _identity(record, data, state))]
+    return [reader(record, {**data, "attempt": state.get("attempt", "")}, _identity(record, data, state))]
 
 
 def _identity(record: Mapping[str, Any], data: Mapping[str, Any], state: Mapping[str, Any]) -> str:
@@ -57,8 +69,14 @@ def _message(record: Mapping[str, Any], data: Mapping[str, Any], identity: str) 
         tool_name=words(data.get("tool_name"))[:NAME_LENGTH],
         tool_input=storable(data.get("tool_input")),
         is_error=data.get("is_error") is True,
+        call_id=_call_id(data),
         at=moment(record),
     )
+
+
+def _call_id(data: Mapping[str, Any]) -> str:
+    own = data.get("call_id")
+    return key("report", str(data["attempt"]), str(own), length=CALL_ID_LENGTH) if isinstance(own, str | int) else ""
 
 
 def _usage(record: Mapping[str, Any], data: Mapping[str, Any], identity: str) -> Fact:

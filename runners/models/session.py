@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.models.project import Project
-from runners.states import CostSource, Role
+from runners.states import Beginning, CostSource, Role
 
 
 class Session(models.Model):
@@ -22,8 +22,25 @@ class Session(models.Model):
     backend = models.CharField(max_length=40)
     external_id = models.CharField(max_length=100, blank=True, help_text="The program's own id of the conversation.")
     title = models.CharField(max_length=200, blank=True)
+    began = models.CharField(max_length=10, choices=Beginning, default=Beginning.NEW)
     resumed_from = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="resumed_by"
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="resumed_by",
+        help_text="The session of which it is a fork, or from whose transcript it was rebuilt.",
+    )
+    forked_at = models.ForeignKey(
+        "Message",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The last message of that session which it knows; empty: all.",
+    )
+    rebuilt_because = models.CharField(
+        max_length=200, blank=True, help_text="Why the program could not go on in its own conversation."
     )
     started_at = models.DateTimeField(default=timezone.now)
     last_message_at = models.DateTimeField(null=True, blank=True)
@@ -49,6 +66,7 @@ class Session(models.Model):
             models.UniqueConstraint(
                 name="session_external_id_once", fields=["backend", "external_id"], condition=~Q(external_id="")
             ),
+            models.CheckConstraint(name="session_began_known", condition=Q(began__in=Beginning.values)),
             models.CheckConstraint(name="session_cost_source_known", condition=Q(cost_source__in=CostSource.values)),
         ]
         indexes = [models.Index(name="session_newest", fields=["-started_at"])]
@@ -64,7 +82,8 @@ class Session(models.Model):
 class Message(models.Model):
     """One thing said or done in a session. `key` is the program's own id of it: a repeat is dropped."""
 
-    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages")
+    # Without an index of its own: message_in_order serves it.
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
     runner = models.ForeignKey("runners.Runner", on_delete=models.SET_NULL, null=True, related_name="messages")
     key = models.CharField(max_length=120)
     role = models.CharField(max_length=10, choices=Role)
@@ -72,6 +91,12 @@ class Message(models.Model):
     tool_name = models.CharField(max_length=100, blank=True)
     tool_input = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
     is_error = models.BooleanField(default=False)
+    call_id = models.CharField(
+        max_length=100, blank=True, help_text="Of the use of a tool and of its result: the same, as far as known."
+    )
+    anchor = models.CharField(
+        max_length=100, blank=True, help_text="The program's own id of this place; it can be forked from here."
+    )
     at = models.DateTimeField()
 
     class Meta:
@@ -80,6 +105,7 @@ class Message(models.Model):
             models.UniqueConstraint(name="message_key_once", fields=["session", "key"]),
             models.CheckConstraint(name="message_role_known", condition=Q(role__in=Role.values)),
         ]
+        indexes = [models.Index(name="message_in_order", fields=["session", "id"])]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.text[:60]}"

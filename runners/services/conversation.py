@@ -28,6 +28,8 @@ def add_messages(session: Session, runner: Runner, facts: Sequence[MessageFact])
             tool_name=fact.tool_name[:100],
             tool_input=fact.tool_input,
             is_error=fact.is_error,
+            call_id=fact.call_id,
+            anchor=fact.anchor,
             at=fact.at,
         )
         for fact in fresh

@@ -30,3 +30,8 @@ export function stamp(template, values) {
   fill(element, values);
   return element;
 }
+
+export function flash(element) {
+  element.classList.remove("fresh");
+  requestAnimationFrame(() => element.classList.add("fresh"));
+}

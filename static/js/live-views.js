@@ -1,14 +1,9 @@
 // The elements that live: they start as what the server rendered, and follow the store from there.
 import { hear } from "./bus.js";
-import { fill, stamp } from "./fill.js";
+import { fill, flash, stamp } from "./fill.js";
 
 const ENDED = new Set(["terminated", "failed"]);
 const LINGER = 4_000; // an ended runner stays in the list of active ones long enough to be seen
-
-function flash(element) {
-  element.classList.remove("fresh");
-  requestAnimationFrame(() => element.classList.add("fresh"));
-}
 
 // Listeners are global and elements come and go: each kind of element is asked by query, so nothing leaks.
 const all = (selector) => document.querySelectorAll(selector);
@@ -119,47 +114,6 @@ class SparkLine extends HTMLElement {
   }
 }
 
-class LiveTalk extends HTMLElement {
-  // One request at a time; what comes meanwhile is fetched by the next.
-  async take() {
-    if (this.dataset.frozen !== undefined) return;
-    this.wanted = true;
-    if (this.busy) return;
-    this.busy = true;
-    try {
-      while (this.wanted) {
-        this.wanted = false;
-        await this.fetchNew();
-      }
-    } finally {
-      this.busy = false;
-    }
-  }
-
-  async fetchNew() {
-    const answer = await fetch(`${this.dataset.url}?after=${this.dataset.last}`);
-    if (!answer.ok || answer.redirected) return;
-    const list = this.querySelector("ol");
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-    const piece = document.createElement("template");
-    piece.innerHTML = await answer.text();
-    for (const item of piece.content.querySelectorAll("[data-message]")) {
-      if (Number(item.dataset.message) <= Number(this.dataset.last)) continue;
-      list.append(item);
-      flash(item);
-      this.dataset.last = item.dataset.message;
-      this.wanted = true;
-    }
-    if (atEnd) list.scrollTop = list.scrollHeight;
-    document.body.dispatchEvent(new CustomEvent("live:talk"));
-  }
-
-  connectedCallback() {
-    const list = this.querySelector("ol");
-    if (list) list.scrollTop = list.scrollHeight;
-  }
-}
-
 for (const [name, kind] of Object.entries({
   "live-table": LiveTable,
   "live-row": LiveRow,
@@ -167,7 +121,6 @@ for (const [name, kind] of Object.entries({
   "live-count": LiveCount,
   "live-state": LiveState,
   "spark-line": SparkLine,
-  "live-talk": LiveTalk,
 })) {
   customElements.define(name, kind);
 }

@@ -239,7 +239,9 @@ def test_a_long_conversation_is_read_page_by_page(client: Client) -> None:
     response = client.get(f"/sessions/{runner.session_id}/")
     assert "word 249." in response.content.decode()
     assert "word 49." not in response.content.decode()
-    earlier = client.get(f"/sessions/{runner.session_id}/?before={response.context['more_before']}").content.decode()
+    earlier = client.get(
+        f"/sessions/{runner.session_id}/?before={response.context['window'].first_id}"
+    ).content.decode()
     assert "word 49." in earlier
     assert "word 0." in earlier
 
