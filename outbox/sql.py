@@ -29,29 +29,33 @@ PUBLISH_MANY = """
     ORDER BY place
 """
 
-# The ORM cannot update from an ordered subquery. nextval is called in the order of the inner query.
-NUMBER = """
-    UPDATE outbox_entry AS entry SET sequence = numbered.position
-    FROM (
-        SELECT id, nextval('outbox_position') AS position
-        FROM (SELECT id FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT %s) AS waiting
-    ) AS numbered
-    WHERE entry.id = numbered.id
-"""
-
 # Both answers come from the ends of an index. Asked with every wake-up, twice.
 STREAM_STATE = """
     SELECT EXISTS (SELECT FROM outbox_entry WHERE sequence IS NULL),
         (SELECT coalesce(max(sequence), 0) FROM outbox_entry)
 """
 
+# The ORM cannot update from an ordered subquery. nextval is called in the order of the inner query. Three statements in
+# one round trip, which is one transaction: each sees what was committed before it began, so the second sees what the
+# holder of the lock before us has numbered.
+NUMBER = f"""
+    SELECT pg_advisory_xact_lock({NUMBERING_LOCK});
+    UPDATE outbox_entry AS entry SET sequence = numbered.position
+    FROM (
+        SELECT id, nextval('outbox_position') AS position
+        FROM (SELECT id FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT %(chunk)s) AS waiting
+    ) AS numbered
+    WHERE entry.id = numbered.id;
+    {STREAM_STATE}
+"""  # noqa: S608 - only constants go in
+
 # A lane is locked for the session, not for a transaction: none stays open while messages travel, and the server
 # releases the lock of a relay that was killed.
 LOCK_LANES = """
-    SELECT lane FROM unnest(%(lanes)s::int[]) AS lane WHERE pg_try_advisory_lock(%(lock)s, lane)
+    SELECT lane FROM unnest(%(lanes)s::int[]) AS lane WHERE pg_try_advisory_lock(%(lock)s::int, lane)
 """
 UNLOCK_LANES = """
-    SELECT bool_and(pg_advisory_unlock(%(lock)s, lane)) FROM unnest(%(lanes)s::int[]) AS lane
+    SELECT bool_and(pg_advisory_unlock(%(lock)s::int, lane)) FROM unnest(%(lanes)s::int[]) AS lane
 """
 
 # The ORM has no LATERAL. Counts stop at the limit: a backlog of a million costs what one of a batch costs.
@@ -194,6 +198,10 @@ RECORD_ACTS = f"""
         WITH ORDINALITY AS act ({_ACT}, place)
     ORDER BY place
 """  # noqa: S608 - only constants go in
+
+# Asked for each batch before anything else is: where nobody wants to be told, the ORM would be most of the cost.
+ANY_WEBHOOK = "SELECT 1 FROM outbox_webhook WHERE active LIMIT 1"
+ANY_TARGET = "SELECT 1 FROM outbox_notificationtarget WHERE active LIMIT 1"
 
 # --- Webhooks ---
 

@@ -23,6 +23,7 @@ broker_transport_options: dict[str, Any] = (
 #: Tasks of the control plane itself: reconciling, upkeep. A quorum queue survives the loss of one broker of three.
 CONTROL_QUEUE = "stratavore.control"
 #: Wake-ups of the outbox relay. The broker keeps at most one waiting; a lost one is made good by the beat.
+#: A worker that is given this queue has a relay of its own, which hears them (relaying.py); they are no tasks.
 WAKE_QUEUE = "outbox.wake"
 #: Wake-ups of whoever sends webhooks: apart, so that receivers that are slow to answer hold up nothing else.
 WEBHOOK_QUEUE = "outbox.webhooks"
@@ -47,8 +48,9 @@ worker_hijack_root_logger = False
 timezone = "UTC"
 
 beat_schedule = {
-    # The safety beat of the outbox: what a lost wake-up left behind goes out within a second.
-    "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
+    # The safety beat of the outbox: should no relay hear the wake-ups, what waits goes out within a second. It is a
+    # task of the control plane, so that any of its workers will do.
+    "relay": {"task": "outbox.tasks.relay", "schedule": 1.0, "options": {"expires": 5, "queue": CONTROL_QUEUE}},
     # A point of the admin's chart.
     "sample-outbox": {"task": "outbox.tasks.sample", "schedule": 60.0, "options": {"expires": 60}},
     # Retries that fall due, and lost wake-ups.

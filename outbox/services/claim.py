@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from outbox import sql
+from outbox import prepared, sql
 from outbox.envelope import Outgoing
 
 #: How long a floor is trusted; then the lane is read from its beginning again.
@@ -61,9 +61,9 @@ class Batch:
 def ready_lanes(without: Collection[int]) -> list[int]:
     """Return lanes with enough work for one batch, chosen at random so that relays spread over them."""
     lanes = [lane for lane in range(settings.OUTBOX_LANES) if lane not in without]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.READY_LANES, {"lanes": lanes, "floors": FLOORS.of(lanes), "limit": settings.OUTBOX_BATCH})
-        waiting = cursor.fetchall()
+    waiting = prepared.run(
+        sql.READY_LANES, {"lanes": lanes, "floors": FLOORS.of(lanes), "limit": settings.OUTBOX_BATCH}
+    )
     random.shuffle(waiting)
     chosen, total = [], 0
     for lane, count in waiting:
@@ -77,9 +77,7 @@ def ready_lanes(without: Collection[int]) -> list[int]:
 @contextmanager
 def locked_lanes(lanes: Collection[int]) -> Iterator[list[int]]:
     """Hold the locks of those of `lanes` that no other relay holds. A killed relay's locks end with its connection."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.LOCK_LANES, {"lock": sql.LANE_LOCK, "lanes": list(lanes)})
-        locked = [lane for (lane,) in cursor.fetchall()]
+    locked = [lane for (lane,) in prepared.run(sql.LOCK_LANES, {"lock": sql.LANE_LOCK, "lanes": list(lanes)})]
     try:
         yield locked
     finally:
@@ -93,28 +91,24 @@ def claim(lanes: Sequence[int]) -> Batch:
     """
     if not lanes:
         return Batch([], set())
-    with connection.cursor() as cursor:
-        cursor.execute(sql.CLAIM_FAILED, {"lanes": list(lanes), "limit": settings.OUTBOX_BATCH})
-        failed = [Outgoing(*row) for row in cursor.fetchall()]
-        cursor.execute(
-            sql.CLAIM_FRESH, {"lanes": list(lanes), "floors": FLOORS.of(lanes), "limit": settings.OUTBOX_BATCH}
-        )
-        rows = cursor.fetchall()
-    troubled = {entry.lane for entry in failed}
-    fresh = []
-    for *row, lane_is_troubled in rows:
-        fresh.append(Outgoing(*row))
-        if lane_is_troubled:
-            troubled.add(fresh[-1].lane)
+    limit = settings.OUTBOX_BATCH
+    rows = prepared.run(sql.CLAIM_FRESH, {"lanes": list(lanes), "floors": FLOORS.of(lanes), "limit": limit})
+    fresh = [Outgoing(*row[:-1]) for row in rows]
+    troubled = {row[1] for row in rows if row[-1]}
+    # A lane that has something new and nothing failed need not be asked what failed.
+    untroubled = {entry.lane for entry in fresh} - troubled
+    others = [lane for lane in lanes if lane not in untroubled]
+    failed = []
+    if others:
+        failed = [Outgoing(*row) for row in prepared.run(sql.CLAIM_FAILED, {"lanes": others, "limit": limit})]
+    troubled |= {entry.lane for entry in failed}
     in_order = sorted(failed + fresh, key=lambda entry: entry.sequence)
     return Batch(in_order[: settings.OUTBOX_BATCH], troubled)
 
 
 def _unlock(lanes: list[int]) -> None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql.UNLOCK_LANES, {"lock": sql.LANE_LOCK, "lanes": lanes})
-            (released,) = cursor.fetchone() or (None,)
+        ((released,),) = prepared.run(sql.UNLOCK_LANES, {"lock": sql.LANE_LOCK, "lanes": lanes})
     except DatabaseError:
         released = False
     if lanes and not released:

@@ -1,8 +1,8 @@
 """Give committed entries their position in the stream."""
 
-from django.db import connection, transaction
+from django.db import connection
 
-from outbox import sql
+from outbox import prepared, sql
 
 #: Rows numbered in one transaction: about 0.2 s, so that no reader waits long for the lock behind a backlog.
 CHUNK = 10_000
@@ -17,23 +17,23 @@ def number_committed() -> int:
     """
     unnumbered, top = _stream_state()
     while unnumbered:
-        more = _number_chunk() == CHUNK
-        _, top = _stream_state()
-        unnumbered = more
+        numbered, top = _number_chunk()
+        unnumbered = numbered == CHUNK
     return top
 
 
 def _stream_state() -> tuple[bool, int]:
     """Return whether entries wait for a position, and the highest given."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.STREAM_STATE)
-        unnumbered, top = cursor.fetchone()
+    ((unnumbered, top),) = prepared.run(sql.STREAM_STATE, [])
     return bool(unnumbered), int(top)
 
 
-def _number_chunk() -> int:
-    # Two statements: the second must see what the holder before us has committed.
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql.LOCK_FOR_TRANSACTION, [sql.NUMBERING_LOCK])
-        cursor.execute(sql.NUMBER, [CHUNK])
-        return int(cursor.rowcount)
+def _number_chunk() -> tuple[int, int]:
+    """Give positions to some entries; return to how many, and the highest given."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.NUMBER, {"chunk": CHUNK})
+        cursor.nextset()
+        numbered = int(cursor.rowcount)
+        cursor.nextset()
+        _, top = cursor.fetchone()
+    return numbered, int(top)

@@ -5,15 +5,14 @@ import time
 from collections.abc import Collection, Sequence
 
 import structlog
-from django.db import connection
 
-from outbox import sql
+from outbox import prepared, sql
 from outbox.envelope import Outgoing
 from outbox.exceptions import BrokerMismatch, BrokerUnavailable
 from outbox.services.claim import FLOORS, claim, locked_lanes, ready_lanes
 from outbox.services.number import number_committed
 from outbox.services.wake import wake
-from outbox.sinks import exchange, handlers, task
+from outbox.sinks import exchange, handlers, news, task
 from outbox.sinks.outcome import Outcome
 
 #: One call ends after so long and lets the next wake-up go on: a worker's task should not run for ever.
@@ -51,7 +50,7 @@ def relay_all() -> int:
     """
     settled, idle = 0, set[int]()
     turn_ends = time.monotonic() + TURN_SECONDS
-    handlers.tell_listeners(number_committed())
+    news.tell(number_committed())
     while lanes := ready_lanes(without=idle):
         try:
             count = relay_once(lanes)
@@ -65,7 +64,7 @@ def relay_all() -> int:
         if time.monotonic() > turn_ends:
             wake()
             break
-        handlers.tell_listeners(number_committed())
+        news.tell(number_committed())
     return settled
 
 
@@ -106,19 +105,18 @@ def deliver(batch: Sequence[Outgoing]) -> Outcome:
 
 def mark(outcome: Outcome) -> None:
     """Write down what became of a batch: one statement for what arrived, one for what failed."""
-    with connection.cursor() as cursor:
-        if outcome.delivered:
-            cursor.execute(sql.MARK_DELIVERED, {"ids": outcome.delivered})
-        if outcome.failed:
-            failures = outcome.failed.values()
-            cursor.execute(
-                sql.MARK_FAILED,
-                {
-                    "ids": list(outcome.failed),
-                    "errors": [failure.error for failure in failures],
-                    "finals": [failure.final for failure in failures],
-                },
-            )
+    if outcome.delivered:
+        prepared.run(sql.MARK_DELIVERED, {"ids": outcome.delivered})
+    if outcome.failed:
+        failures = outcome.failed.values()
+        prepared.run(
+            sql.MARK_FAILED,
+            {
+                "ids": list(outcome.failed),
+                "errors": [failure.error for failure in failures],
+                "finals": [failure.final for failure in failures],
+            },
+        )
 
 
 def _accepted(entry: Outgoing, outcome: Outcome) -> bool:

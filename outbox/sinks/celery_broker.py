@@ -25,6 +25,7 @@ class CeleryBroker:
         self._connection: Any = None
         self._producer: Any = None
         self._pid, self._url = 0, ""
+        self._declared: set[str] = set()
 
     def send(self, task: str, **options: Any) -> None:
         """Send one task. Raises BrokerUnavailable, or what is wrong with the task; then the next one reconnects."""
@@ -42,6 +43,30 @@ class CeleryBroker:
                 raise BrokerUnavailable(f"Celery's broker was lost: {error or type(error).__name__}") from error
             raise
 
+    def nudge(self, queue: str, *, expires: float) -> None:
+        """Put a message without content in `queue`: for who listens there, a tenth of a task's cost.
+
+        Raises BrokerUnavailable.
+        """
+        try:
+            self._connect()
+            if queue not in self._declared:
+                current_app.amqp.queues[queue](self._connection.default_channel).declare()
+                self._declared.add(queue)
+            self._producer.publish(
+                b"",
+                exchange="",
+                routing_key=queue,
+                expiration=expires,
+                delivery_mode=1,
+                content_type="application/octet-stream",
+                content_encoding="binary",
+                retry=False,
+            )
+        except self._losses() as error:
+            self.close()
+            raise BrokerUnavailable(f"Celery's broker was lost: {error or type(error).__name__}") from error
+
     def waiting(self, queue: str) -> int:
         """Return how many messages wait in `queue`. Raises BrokerUnavailable."""
         try:
@@ -58,6 +83,7 @@ class CeleryBroker:
             # Not of another process: closing what a fork inherited would close it for the parent.
             self._connection.collect()
         self._connection = self._producer = None
+        self._declared.clear()
 
     def _connect(self) -> None:
         if self._connection is not None and not self._ours():

@@ -1,4 +1,4 @@
-"""Events to the functions named in OUTBOX_HANDLERS and OUTBOX_BATCH_HANDLERS, and news of the stream to listeners."""
+"""Events to the functions named in OUTBOX_HANDLERS and OUTBOX_BATCH_HANDLERS."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +12,6 @@ from outbox.envelope import Outgoing
 from outbox.sinks.outcome import Outcome
 
 log = structlog.get_logger(__name__)
-_told = 0
 
 
 def handle(event: Outgoing) -> None:
@@ -52,18 +51,4 @@ def _alone(event: Outgoing, outcome: Outcome) -> bool:
 
 def _call_batch_handlers(events: Sequence[Outgoing]) -> None:
     for path in settings.OUTBOX_BATCH_HANDLERS if events else ():
-        with transaction.atomic():
-            import_string(path)(events)
-
-
-def tell_listeners(sequence: int) -> None:
-    """Tell the listeners how far the stream reaches, once for each position. Best effort: readers also look."""
-    global _told
-    if sequence == _told:
-        return
-    _told = sequence
-    for path in settings.OUTBOX_LISTENERS:
-        try:
-            import_string(path)(sequence)
-        except Exception:
-            log.exception("outbox_listener_failed", listener=path)
+        import_string(path)(events)

@@ -68,7 +68,7 @@ class Waker:
         """Send a wake-up; return how long to rest."""
         try:
             if not self._one_waits():
-                self._broker.send(self.task, expires=EXPIRES_SECONDS)
+                self._tell()
         except BrokerUnavailable as error:
             log.info("outbox_wake_failed", error=str(error))
             return REST_SECONDS
@@ -77,6 +77,13 @@ class Waker:
             log.exception("outbox_wake_failed")
             return REST_SECONDS
         return GAP_SECONDS
+
+    def _tell(self) -> None:
+        if self.task == RELAY_TASK:
+            # Its listener (sinks/wakes.py) takes anything for a wake-up.
+            self._broker.nudge(_queue(self.task), expires=EXPIRES_SECONDS)
+        else:
+            self._broker.send(self.task, expires=EXPIRES_SECONDS)
 
     def _one_waits(self) -> bool:
         """Return whether a wake-up waits already. RabbitMQ knows by itself: its queue holds one (x-max-length)."""

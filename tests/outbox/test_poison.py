@@ -86,8 +86,7 @@ def test_a_wake_up_over_rabbitmq_waits_alone_in_its_queue(amqp_url: str) -> None
                 wake()
                 assert waker._wakers[waker.RELAY_TASK].quiet.wait(10)
             wait_for(lambda: channel.queue_declare(queue, passive=True).message_count == 1, what="a wake-up")
-            message = channel.basic_get(queue, no_ack=True)
-            assert message.headers["task"] == waker.RELAY_TASK
+            assert channel.basic_get(queue, no_ack=True) is not None
             assert channel.basic_get(queue, no_ack=True) is None
         finally:
             made.queue_arguments = before

@@ -18,7 +18,7 @@ from outbox.services.number import number_committed
 from outbox.services.relay import relay_all, relay_once
 from outbox.services.retry import retry
 from outbox.states import Status
-from tests.outbox.stream import by_aggregate, happen, make_due
+from tests.outbox.stream import by_aggregate, happen, make_due, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HANDLER = "tests.outbox.test_relay.note"
@@ -216,7 +216,7 @@ def test_listeners_hear_each_position_once_and_may_fail(settings: Settings) -> N
     happen("a:1")
     assert relay_all() == 1
     relay_all()
-    assert heard == [number_committed()]
+    wait_for(lambda: heard == [number_committed()], what="the news")
 
 
 heard: list[int] = []
