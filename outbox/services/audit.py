@@ -1,7 +1,7 @@
 """Write who did what into the audit log, in the caller's transaction."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from outbox.masking import masked
 from outbox.models import AuditEntry
 from outbox.models.audit import SIGNED
 from outbox.origin import Origin, current_origin
+from outbox.services import bunch
 from outbox.storable import plain
 
 Facts = Mapping[str, Any]
@@ -58,6 +59,8 @@ def record_act(
     act = Act(action, actor, target_type, target_id, target_name, before, after, reason)
     _need_transaction(act)
     entry = _signed(act, origin or current_origin())
+    if bunch.keep(_insert, entry):
+        return entry
     ((entry.pk,),) = prepared.run(sql.RECORD_ACT, _values(entry))
     entry._state.adding = False
     return entry
@@ -67,12 +70,17 @@ def record_acts(acts: Iterable[Act], *, origin: Origin | None = None) -> int:
     """Record all of these, in their order, as record_act() would; return how many. One INSERT for thousands."""
     origin = origin or current_origin()
     acts = list(acts)
-    for start in range(0, len(acts), CHUNK):
-        chunk = acts[start : start + CHUNK]
-        _need_transaction(chunk[0])
-        rows = [_values(_signed(act, origin)) for act in chunk]
-        prepared.run(sql.RECORD_ACTS, [list(column) for column in zip(*rows, strict=True)])
+    for act in acts[:1]:
+        _need_transaction(act)
+    entries = [_signed(act, origin) for act in acts]
+    _insert([entry for entry in entries if not bunch.keep(_insert, entry)])
     return len(acts)
+
+
+def _insert(entries: Sequence[AuditEntry]) -> None:
+    for start in range(0, len(entries), CHUNK):
+        rows = [_values(entry) for entry in entries[start : start + CHUNK]]
+        prepared.run(sql.RECORD_ACTS, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _need_transaction(act: Act) -> None:

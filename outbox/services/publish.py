@@ -13,6 +13,7 @@ from django.db import transaction
 from outbox import prepared, registry, sql
 from outbox.exceptions import InvalidEventData, OutsideTransaction
 from outbox.models import Entry
+from outbox.services import bunch
 from outbox.services.wake import wake_after_commit
 from outbox.states import Kind
 from outbox.storable import as_jsonb
@@ -70,12 +71,7 @@ def publish_many(messages: Iterable[Event | Task]) -> int:
     Raises OutsideTransaction, UnknownEventType, InvalidEventData; then none is written.
     """
     rows = [_event_row(message) if isinstance(message, Event) else _task_row(message) for message in messages]
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        _need_transaction(chunk[0])
-        prepared.run(sql.PUBLISH_MANY, [_traceparent(), *map(list, zip(*chunk, strict=True))])
-    if rows:
-        wake_after_commit()
+    _insert([row for row in rows if not bunch.keep(_insert, row)])
     return len(rows)
 
 
@@ -101,14 +97,30 @@ def _row(kind: Kind, name: str, aggregate: str, subject: str, routing_key: str, 
     return (uuid4(), kind.value, name, aggregate, lane_of(aggregate), subject, routing_key, data)
 
 
+def _insert(rows: Sequence[Row]) -> None:
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        _need_transaction(chunk[0])
+        prepared.run(sql.PUBLISH_MANY, [_traceparent(), *map(list, zip(*chunk, strict=True))])
+    if rows:
+        wake_after_commit()
+
+
 def _write(row: Row, *, data: dict[str, Any]) -> Entry:
     _need_transaction(row)
-    traceparent = _traceparent()
-    ((entry_id, created_at),) = prepared.run(sql.PUBLISH, [*row, traceparent])
+    if bunch.keep(_insert, row):
+        return _entry(row, data)
+    ((entry_id, created_at),) = prepared.run(sql.PUBLISH, [*row, _traceparent()])
     wake_after_commit()
+    entry = _entry(row, data)
+    entry.id, entry.created_at = entry_id, created_at
+    entry._state.adding = False
+    return entry
+
+
+def _entry(row: Row, data: dict[str, Any]) -> Entry:
     event_id, kind, name, aggregate, lane, subject, routing_key, _ = row
-    entry = Entry(
-        id=entry_id,
+    return Entry(
         event_id=event_id,
         kind=kind,
         type=name,
@@ -117,11 +129,8 @@ def _write(row: Row, *, data: dict[str, Any]) -> Entry:
         subject=subject,
         routing_key=routing_key,
         data=data,
-        traceparent=traceparent,
-        created_at=created_at,
+        traceparent=_traceparent(),
     )
-    entry._state.adding = False
-    return entry
 
 
 def _need_transaction(row: Row) -> None:

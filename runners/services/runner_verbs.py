@@ -1,6 +1,6 @@
 """What operations may do to runners, and what runners are narrowed by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,16 @@ from runners.services.operations import filters
 from runners.services.operations.filters import exactly, moment, texts
 from runners.services.operations.verbs import Verb
 from runners.services.restart import restart_runner
-from runners.services.steer import MAX_GRACE_SECONDS, pause_runner, resume_runner, stop_runner
+from runners.services.steer import (
+    MAX_GRACE_SECONDS,
+    pause_runner,
+    pause_runners,
+    resume_runner,
+    resume_runners,
+    stop_runner,
+    stop_runners,
+)
+from runners.several import Several
 from runners.states import TERMINAL, RunnerStatus
 
 CHANGE = "runners.change_runner"
@@ -91,6 +100,10 @@ def _kill(runner_id: UUID, *, actor: str) -> Runner:
     return stop_runner(runner_id, actor=actor, grace_seconds=0)
 
 
+def _kill_many(ids: Iterable[UUID], *, actor: str) -> Several[UUID, Runner]:
+    return stop_runners(ids, actor=actor, grace_seconds=0)
+
+
 S = RunnerStatus
 VERBS = (
     Verb(
@@ -101,6 +114,7 @@ VERBS = (
         matching=matching_runners,
         why_not=_why_not_stop,
         act=stop_runner,
+        act_many=stop_runners,
         parameters={"grace_seconds": _grace},
         grave=True,
     ),
@@ -112,6 +126,7 @@ VERBS = (
         matching=matching_runners,
         why_not=_why_not_stop,
         act=_kill,
+        act_many=_kill_many,
         grave=True,
     ),
     Verb(
@@ -122,6 +137,7 @@ VERBS = (
         matching=matching_runners,
         why_not=_unless(S.RUNNING),
         act=pause_runner,
+        act_many=pause_runners,
     ),
     Verb(
         name="runner.resume",
@@ -131,6 +147,7 @@ VERBS = (
         matching=matching_runners,
         why_not=_unless(S.PAUSED),
         act=resume_runner,
+        act_many=resume_runners,
     ),
     Verb(
         name="runner.restart",

@@ -1,16 +1,17 @@
-"""Do an operation's items, one after another. Runs in a worker of the control plane.
+"""Do an operation's items, a chunk at a time. Runs in a worker of the control plane.
 
-An item's act and its result are one transaction, and the result is claimed first: a worker that is killed leaves an
-item either done or to do, and two workers at one operation never do one item twice.
+What is done to items and their results are one transaction, and the results are claimed first: a worker that is killed
+leaves an item either done or to do, and two workers at one operation never do one item twice. A verb that knows how is
+done to a whole chunk at once; where that fails as a whole, and for other verbs, to one item after another.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from runners import events
@@ -21,10 +22,16 @@ from runners.states import ItemResult, OperationStatus
 
 log = structlog.get_logger(__name__)
 
-#: Read at once. What the verb says of an item before its turn is at most so many items old.
-CHUNK_ITEMS = 50
+#: Done at once. More gain little (0.9 ms an item at 250, 0.8 at 1,000), and others wait longer for the rows.
+CHUNK_ITEMS = 250
+#: Read at once of a verb that is done item by item: what it says of one before its turn is at most so many items old.
+SINGLE_ITEMS = 50
 #: Progress is told at most so often: a thousand items would else be a thousand events more.
 PROGRESS_SECONDS = 0.5
+#: The database is away, or chose this transaction to end a deadlock: no fault of an item.
+AWAY = (OperationalError, InterfaceError)
+
+Targets = Mapping[str, Any]
 
 
 def run_operation(operation_id: UUID) -> None:
@@ -33,7 +40,8 @@ def run_operation(operation_id: UUID) -> None:
     if operation is None:
         return
     verb, told_at = verb_named(operation.verb), time.monotonic()
-    while items := list(operation.items.filter(result=ItemResult.PENDING).order_by("pk")[:CHUNK_ITEMS]):
+    size = CHUNK_ITEMS if verb.act_many else SINGLE_ITEMS
+    while items := list(operation.items.filter(result=ItemResult.PENDING).order_by("pk")[:size]):
         _do(operation, verb, items)
         if time.monotonic() - told_at >= PROGRESS_SECONDS:
             _tell_progress(operation)
@@ -56,13 +64,64 @@ def _begin(operation_id: UUID) -> Operation | None:
 
 def _do(operation: Operation, verb: Verb, items: Sequence[OperationItem]) -> None:
     targets = {str(row.pk): row for row in verb.matching({"ids": [item.target_id for item in items]})}
+    if verb.act_many is not None and _act_on_all(operation, verb, items, targets):
+        return
     for item in items:
         target = targets.get(item.target_id)
-        reason = verb.why_not(target) if target is not None else "It is gone."
+        reason = _why_skip(verb, target)
         if reason:
             _settle(item, ItemResult.SKIPPED, reason)
         else:
             _act(operation, verb, item, target)
+
+
+def _why_skip(verb: Verb, target: Any) -> str:
+    return verb.why_not(target) if target is not None else "It is gone."
+
+
+def _act_on_all(operation: Operation, verb: Verb, items: Sequence[OperationItem], targets: Targets) -> bool:
+    """Do a chunk in one transaction with its results; return False if it failed as a whole, and then nothing is done.
+
+    The operation's row is held: whoever cancels it, or works at it too, waits for the chunk's end.
+    """
+    assert verb.act_many is not None  # noqa: S101 - the caller asked
+    try:
+        with transaction.atomic():
+            if not Operation.objects.select_for_update().get(pk=operation.pk).is_open:
+                return True
+            mine = _claimed(items)
+            skipped = {item: _why_skip(verb, targets.get(item.target_id)) for item in mine}
+            wanted = {targets[item.target_id].pk: item for item, reason in skipped.items() if not reason}
+            came = verb.act_many(list(wanted), actor=operation.actor, **operation.parameters)
+            for refusal in came.refused.values():
+                if not isinstance(refusal, verb.refusals):
+                    raise refusal
+            _correct(ItemResult.SKIPPED, {item: reason for item, reason in skipped.items() if reason})
+            _correct(ItemResult.FAILED, {wanted[key]: _message(refusal) for key, refusal in came.refused.items()})
+    except AWAY:
+        raise
+    except Exception:
+        # One of them has a fault that the others need not suffer for: item by item it is found, and told of that one.
+        log.exception("operation_chunk_failed", verb=verb.name, items=len(items))
+        return False
+    return True
+
+
+def _claimed(items: Sequence[OperationItem]) -> list[OperationItem]:
+    """Write DONE for those of a chunk that are still to be done, and return them: they are this transaction's now."""
+    still = OperationItem.objects.select_for_update().filter(
+        pk__in=[item.pk for item in items], result=ItemResult.PENDING
+    )
+    mine = list(still.order_by("pk"))
+    OperationItem.objects.filter(pk__in=[item.pk for item in mine]).update(result=ItemResult.DONE, at=timezone.now())
+    return mine
+
+
+def _correct(result: ItemResult, messages: Mapping[OperationItem, str]) -> None:
+    """Write another result than DONE for those claimed ones that it is not true of."""
+    for item, message in messages.items():
+        item.result, item.message = result, message
+    OperationItem.objects.bulk_update(messages, ["result", "message"])
 
 
 def _act(operation: Operation, verb: Verb, item: OperationItem, target: Any) -> None:
@@ -73,14 +132,18 @@ def _act(operation: Operation, verb: Verb, item: OperationItem, target: Any) -> 
             if _settle(item, ItemResult.DONE):
                 verb.act(target.pk, actor=operation.actor, **operation.parameters)
     except verb.refusals as refusal:
-        _settle(item, ItemResult.FAILED, str(getattr(refusal, "message", refusal)))
-    except DatabaseError:
-        # Away, or a deadlock: no fault of this item. The operation is sent again, and goes on here.
+        _settle(item, ItemResult.FAILED, _message(refusal))
+    except AWAY:
+        # The operation is sent again, and goes on here.
         raise
     except Exception as error:
         # A fault of ours in one item must not keep the others waiting for ever.
         log.exception("operation_item_failed", verb=verb.name, target_id=str(target.pk))
         _settle(item, ItemResult.FAILED, f"an unexpected fault: {type(error).__name__}")
+
+
+def _message(refusal: Exception) -> str:
+    return str(getattr(refusal, "message", refusal))
 
 
 def _settle(item: OperationItem, result: ItemResult, message: str = "") -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from runners.exceptions import InvalidRequest, RunnerError
+from runners.several import Several
 
 #: What a caller narrows the items by: name to value, as JSON has them. {} is all there are.
 Filter = Mapping[str, Any]
@@ -31,6 +32,8 @@ class Verb:
     why_not: Callable[[Any], str]
     #: Do it to one item, given its id, in the caller's transaction. What it raises of `refusals` is told of the item.
     act: Callable[..., object]
+    #: Do it to several, given their ids, in the caller's transaction and few statements. Same rules, same traces.
+    act_many: Callable[..., Several[Any, Any]] | None = None
     #: Parameters: name to a function that returns the value to use, or raises InvalidRequest.
     parameters: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     #: Those of them that must be given.
