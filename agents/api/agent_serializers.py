@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from agents.figures import AgentFigures
 from agents.models import Agent, AgentMove, Assignment, Thought
+from agents.services.spawn import MAX_AT_ONCE
 from agents.services.suggest import Suggestion
 from runners.api.strict import StrictSerializer
 
@@ -77,7 +78,7 @@ class NewAgentSerializer(StrictSerializer):
 
 class SpawnSerializer(StrictSerializer):
     personality = serializers.CharField(max_length=40, help_text="Name of the personality.")
-    count = serializers.IntegerField(min_value=1, max_value=500)
+    count = serializers.IntegerField(min_value=1, max_value=MAX_AT_ONCE)
     project = serializers.CharField(max_length=63, required=False, allow_null=True, help_text="Name of the project.")
 
 

@@ -1,5 +1,6 @@
 """The verbs of agents and jobs. Pages, API, admin and tasks all call these."""
 
+from agents.services.agents import add_thought, change_agent
 from agents.services.assign import assign_job, assign_person
 from agents.services.dependencies import add_dependencies, drop_dependencies
 from agents.services.dispatch import set_dispatch
@@ -8,8 +9,6 @@ from agents.services.land import cancel_job, complete_job, fail_job, release_job
 from agents.services.personalities import delete_personality, save_personality
 from agents.services.spawn import create_agent, spawn_agents
 from agents.services.steer import (
-    add_thought,
-    change_agent,
     delete_agent,
     kill_agent,
     pause_agent,

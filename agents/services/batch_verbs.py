@@ -1,22 +1,46 @@
 """What operations may do to agents and jobs in numbers, and what these are narrowed by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from agents.exceptions import AgentError, AgentMoveRefused
 from agents.models import Agent, Assignment, Job
 from agents.services.assign import assign_job
-from agents.services.jobs import delete_job
-from agents.services.land import cancel_job, complete_job, fail_job, release_job, retry_job, set_job_status
-from agents.services.steer import delete_agent, kill_agent, pause_agent, resume_agent, retire_agent, revive_agent
+from agents.services.jobs import delete_job, delete_jobs
+from agents.services.land import (
+    cancel_job,
+    complete_job,
+    fail_job,
+    land_jobs,
+    release_job,
+    retry_job,
+    retry_jobs,
+    set_job_status,
+    set_job_statuses,
+)
+from agents.services.steer import (
+    delete_agent,
+    delete_agents,
+    kill_agent,
+    kill_agents,
+    pause_agent,
+    pause_agents,
+    resume_agent,
+    resume_agents,
+    retire_agent,
+    retire_agents,
+    revive_agent,
+    revive_agents,
+)
 from agents.services.suggest import suggest_jobs
-from agents.states import AVAILABLE, AgentStatus, JobStatus, Priority
+from agents.states import AVAILABLE, AgentStatus, JobStatus, Outcome, Priority
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.services.operations.filters import exactly, moment, narrow, texts
 from runners.services.operations.verbs import Verb
+from runners.several import Several
 from runners.states import OnLimit
 
 A, J = AgentStatus, JobStatus
@@ -25,7 +49,8 @@ REFUSALS = (AgentError, RunnerError)
 
 def matching_agents(wanted: Mapping[str, Any]) -> QuerySet[Agent]:
     """Return the agents that a filter leaves, by name. Raises InvalidRequest."""
-    return narrow(Agent.objects.order_by("name"), wanted, OF_AGENTS, items="Agents")
+    at_work = Exists(Assignment.objects.open().filter(agent=OuterRef("pk")))
+    return narrow(Agent.objects.annotate(at_work=at_work).order_by("name"), wanted, OF_AGENTS, items="Agents")
 
 
 def matching_jobs(wanted: Mapping[str, Any]) -> QuerySet[Job]:
@@ -63,10 +88,10 @@ def _unless(*statuses: str) -> Callable[[Any], str]:
     return lambda record: "" if record.status in statuses else f"It is {record.status.replace('_', ' ')}."
 
 
-def _why_not_retire(agent: Agent) -> str:
+def _why_not_retire(agent: Any) -> str:
     if agent.status == A.RETIRED:
         return "It is retired."
-    return "It has a job." if Assignment.objects.open().filter(agent=agent).exists() else ""
+    return "It has a job." if agent.at_work else ""
 
 
 def assign_next_job(agent_id: int, *, actor: str) -> Assignment:
@@ -89,42 +114,59 @@ def _set_status(job_id: str, *, actor: str, status: str) -> Job:
     return set_job_status(job_id, JobStatus(status), actor=actor)
 
 
-def _agent_verb(name: str, label: str, why_not: Callable[[Any], str], act: Callable[..., object], **more: Any) -> Verb:
-    permission = more.pop("permission", "agents.change_agent")
+def _set_statuses(ids: Sequence[str], *, actor: str, status: str) -> Several[str, Job]:
+    return set_job_statuses(ids, JobStatus(status), actor=actor)
+
+
+def _verb(
+    name: str,
+    label: str,
+    why_not: Callable[[Any], str],
+    act: Callable[..., object],
+    act_many: Callable[..., Several[Any, Any]] | None = None,
+    **more: Any,
+) -> Verb:
+    """Return a verb over agents or jobs, as its name says."""
+    of_agents = name.startswith("agent.")
+    more.setdefault("permission", "agents.change_agent" if of_agents else "agents.change_job")
     return Verb(
-        name=f"agent.{name}", label=label, items="agents", permission=permission, matching=matching_agents,
-        why_not=why_not, act=act, refusals=REFUSALS, **more,
+        name=name, label=label, items="agents" if of_agents else "jobs", why_not=why_not, act=act, act_many=act_many,
+        matching=matching_agents if of_agents else matching_jobs, refusals=REFUSALS, **more,
     )  # fmt: skip
 
 
-def _job_verb(name: str, label: str, why_not: Callable[[Any], str], act: Callable[..., object], **more: Any) -> Verb:
-    permission = more.pop("permission", "agents.change_job")
-    return Verb(
-        name=f"job.{name}", label=label, items="jobs", permission=permission, matching=matching_jobs,
-        why_not=why_not, act=act, refusals=REFUSALS, **more,
-    )  # fmt: skip
+def _land(outcome: Outcome) -> Callable[..., Several[str, Job]]:
+    return partial(land_jobs, outcome=outcome)
 
 
+def _never(record: Any) -> str:
+    """Only the act itself can tell why it would be refused."""
+    return ""
+
+
+MAY_CANCEL = _unless(J.PENDING, J.BLOCKED, J.IN_PROGRESS, J.FAILED)
+MAY_DELETE_AGENT, MAY_DELETE_JOB = {"permission": "agents.delete_agent"}, {"permission": "agents.delete_job"}
 VERBS = (
-    _agent_verb("assign", "Give a job", _unless(*AVAILABLE), assign_next_job),
-    _agent_verb("pause", "Pause", _unless(A.IDLE, A.WORKING), pause_agent),
-    _agent_verb("resume", "Resume", _unless(A.PAUSED), resume_agent),
-    _agent_verb("revive", "Revive", _unless(A.ERROR), revive_agent),
-    _agent_verb("kill", "Kill", _unless(A.WORKING, A.PAUSED, A.ERROR), kill_agent, grave=True),
-    _agent_verb("retire", "Retire", _why_not_retire, retire_agent, grave=True),
-    _agent_verb("delete", "Delete", lambda agent: "", delete_agent, permission="agents.delete_agent", grave=True),
-    _job_verb(
-        "set_status",
+    _verb("agent.assign", "Give a job", _unless(*AVAILABLE), assign_next_job),
+    _verb("agent.pause", "Pause", _unless(A.IDLE, A.WORKING), pause_agent, pause_agents),
+    _verb("agent.resume", "Resume", _unless(A.PAUSED), resume_agent, resume_agents),
+    _verb("agent.revive", "Revive", _unless(A.ERROR), revive_agent, revive_agents),
+    _verb("agent.kill", "Kill", _unless(A.WORKING, A.PAUSED, A.ERROR), kill_agent, kill_agents, grave=True),
+    _verb("agent.retire", "Retire", _why_not_retire, retire_agent, retire_agents, grave=True),
+    _verb("agent.delete", "Delete", _never, delete_agent, delete_agents, grave=True, **MAY_DELETE_AGENT),
+    _verb(
+        "job.set_status",
         "Set status",
-        lambda job: "",
+        _never,
         _set_status,
+        _set_statuses,
         parameters={"status": _job_status},
         needs=frozenset({"status"}),
     ),
-    _job_verb("release", "Put back", _unless(J.IN_PROGRESS), release_job),
-    _job_verb("retry", "Try again", _unless(J.FAILED), retry_job),
-    _job_verb("complete", "Complete", _unless(J.IN_PROGRESS), complete_job),
-    _job_verb("fail", "Fail", _unless(J.IN_PROGRESS), fail_job),
-    _job_verb("cancel", "Cancel", _unless(J.PENDING, J.BLOCKED, J.IN_PROGRESS, J.FAILED), cancel_job, grave=True),
-    _job_verb("delete", "Delete", lambda job: "", delete_job, permission="agents.delete_job", grave=True),
+    _verb("job.release", "Put back", _unless(J.IN_PROGRESS), release_job, _land(Outcome.RELEASED)),
+    _verb("job.retry", "Try again", _unless(J.FAILED), retry_job, retry_jobs),
+    _verb("job.complete", "Complete", _unless(J.IN_PROGRESS), complete_job, _land(Outcome.COMPLETED)),
+    _verb("job.fail", "Fail", _unless(J.IN_PROGRESS), fail_job, _land(Outcome.FAILED)),
+    _verb("job.cancel", "Cancel", MAY_CANCEL, cancel_job, _land(Outcome.CANCELLED), grave=True),
+    _verb("job.delete", "Delete", _never, delete_job, delete_jobs, grave=True, **MAY_DELETE_JOB),
 )

@@ -1,7 +1,7 @@
 """What waits for what: edges without cycles, jobs that come free, and decisions asked for."""
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,7 +12,7 @@ from agents.locks import lock_graph
 from agents.models import Dependency, Job
 from agents.sql import reachable_edges
 from agents.states import JOB_DEAD_ENDS, Decision, JobStatus
-from agents.transitions import locked_job, move_job
+from agents.transitions import locked_job, locked_jobs, move_jobs
 
 J = JobStatus
 #: A job may still be told to wait: nobody works on it, and it may yet be done.
@@ -102,27 +102,54 @@ def drop_dependencies(job_id: str, needs: Sequence[str], *, actor: str) -> Job:
     return reconsider(job, actor=actor)
 
 
-def reconsider_dependents(job: Job, *, actor: str) -> None:
-    """Put every job that waits for `job` where it belongs now. Wants lock_graph()."""
-    for dependent_id in job.dependents.order_by("job_id").values_list("job_id", flat=True):
-        reconsider(locked_job(dependent_id), actor=actor)
+def in_turns(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield jobs in their order, in groups of which none waits for another: these may be done at once."""
+    neighbours: defaultdict[str, set[str]] = defaultdict(set)
+    for job_id, needs_id in Dependency.objects.filter(job__in=ids, needs__in=ids).values_list("job_id", "needs_id"):
+        neighbours[job_id].add(needs_id)
+        neighbours[needs_id].add(job_id)
+    group: dict[str, None] = {}
+    for job_id in ids:
+        if not neighbours[job_id].isdisjoint(group):
+            yield list(group)
+            group = {}
+        group[job_id] = None
+    yield list(group)
+
+
+def reconsider_dependents(jobs: Iterable[Job], *, actor: str) -> None:
+    """Put every job that waits for one of `jobs` where it belongs now. Wants lock_graph()."""
+    dependents = set(Dependency.objects.filter(needs__in=list(jobs)).values_list("job_id", flat=True))
+    if dependents:
+        reconsider_jobs(list(locked_jobs(dependents).values()), actor=actor)
 
 
 def reconsider(job: Job, *, actor: str) -> Job:
-    """Put a waiting job where its dependencies say, and return it. Wants lock_graph() and the job's row locked.
+    """Do reconsider_jobs() to one, and return it."""
+    reconsider_jobs([job], actor=actor)
+    return job
+
+
+def reconsider_jobs(jobs: Sequence[Job], *, actor: str) -> None:
+    """Put waiting jobs where their dependencies say. Wants lock_graph() and the jobs' rows locked.
 
     Blocked while one is not completed; pending as soon as all are; asking for a decision when one never will be.
     """
-    statuses = dict(job.dependencies.values_list("needs_id", "needs__status"))
-    unmet = sorted(pk for pk, status in statuses.items() if status != J.COMPLETED)
-    dead = sorted(pk for pk, status in statuses.items() if status in JOB_DEAD_ENDS)
-    if unmet and job.status == J.PENDING:
-        job = move_job(job.pk, J.BLOCKED, actor=actor, reason=f"waits for {', '.join(unmet)}")
-    elif not unmet and job.status == J.BLOCKED:
-        job = move_job(job.pk, J.PENDING, actor=actor, reason="waits for nothing any more")
-    if dead and job.status == J.BLOCKED:
-        return decide(job, Decision.DEPENDENCY, actor=actor)
-    return decide(job, Decision.NONE, actor=actor) if job.decision == Decision.DEPENDENCY else job
+    needs: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    edges = Dependency.objects.filter(job__in=[job.pk for job in jobs])
+    for job_id, needs_id, status in edges.values_list("job_id", "needs_id", "needs__status"):
+        needs[job_id][needs_id] = status
+    unmet = {job.pk: sorted(pk for pk, status in needs[job.pk].items() if status != J.COMPLETED) for job in jobs}
+    for job in jobs:
+        if unmet[job.pk] and job.status == J.PENDING:
+            move_jobs([job], J.BLOCKED, actor=actor, reason=f"waits for {', '.join(unmet[job.pk])}")
+    free = [job for job in jobs if not unmet[job.pk] and job.status == J.BLOCKED]
+    move_jobs(free, J.PENDING, actor=actor, reason="waits for nothing any more")
+    for job in jobs:
+        if job.status == J.BLOCKED and not JOB_DEAD_ENDS.isdisjoint(needs[job.pk].values()):
+            decide(job, Decision.DEPENDENCY, actor=actor)
+        elif job.decision == Decision.DEPENDENCY:
+            decide(job, Decision.NONE, actor=actor)
 
 
 def decide(job: Job, decision: Decision, *, actor: str) -> Job:

@@ -1,6 +1,7 @@
 """Make, change and talk about jobs. See land.py and assign.py for moves, dependencies.py for waiting."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +12,16 @@ from django.utils import timezone
 from agents import acts, events
 from agents.exceptions import InvalidJob, JobInUse, JobMoveRefused
 from agents.locks import lock_graph
-from agents.models import Agent, Comment, Deliverable, Job
+from agents.models import Agent, Assignment, Comment, Deliverable, Dependency, Job, TimeEntry
 from agents.services.check import check
 from agents.services.dependencies import changed, reconsider, write_edges
 from agents.services.places import open_project
 from agents.sql import take_job_numbers
 from agents.states import AgentStatus, JobStatus
-from agents.transitions import locked_job, record_job_arrival
+from agents.transitions import locked_job, locked_jobs, no_such_job, record_job_arrival
 from agents.wakes import dispatch_soon
+from outbox.services import bunched
+from runners.several import Several
 
 #: Fields that change_job() takes as they are; the others need looking up.
 PLAIN = frozenset({"title", "description", "priority", "labels", "estimated_hours", "worktree", "metadata"})
@@ -174,16 +177,44 @@ def comment_on(job_id: str, text: str, *, actor: str) -> Comment:
     return comment
 
 
-@transaction.atomic
 def delete_job(job_id: str, *, actor: str) -> None:
     """Delete a job that nobody worked on and nothing waits for. Raises JobInUse: such a job is cancelled instead."""
+    delete_jobs([job_id], actor=actor).only()
+
+
+@transaction.atomic
+def delete_jobs(ids: Iterable[str], *, actor: str) -> Several[str, Job]:
+    """Do delete_job() to several, in this order: what waits for another goes before it, or the other stays."""
     lock_graph()
-    job = locked_job(job_id)
-    if job.assignments.exists() or job.time_entries.exists():
-        raise JobInUse(f"{job_id} has been worked on: cancel it instead.")
-    waiting = sorted(job.dependents.values_list("job_id", flat=True))
-    if waiting:
-        raise JobInUse(f"{', '.join(waiting)} waits for {job_id}.", dependents=waiting)
-    acts.on_job("delete", job, actor=actor, before=_facts(job))
-    events.job_deleted(job, actor=actor)
-    job.delete()
+    given = list(ids)
+    jobs = locked_jobs(given)
+    several = _deletable(given, jobs)
+    with bunched():
+        for job in several.done.values():
+            acts.on_job("delete", job, actor=actor, before=_facts(job))
+            events.job_deleted(job, actor=actor)
+    Dependency.objects.filter(job__in=several.done).delete()
+    Job.objects.filter(pk__in=several.done).delete()
+    return several
+
+
+def _deletable(ids: Sequence[str], jobs: Mapping[str, Job]) -> Several[str, Job]:
+    worked = {
+        *Assignment.objects.filter(job__in=jobs).values_list("job_id", flat=True),
+        *TimeEntry.objects.filter(job__in=jobs).values_list("job_id", flat=True),
+    }
+    waiting: defaultdict[str, set[str]] = defaultdict(set)
+    for waits, needed in Dependency.objects.filter(needs__in=jobs).values_list("job_id", "needs_id"):
+        waiting[needed].add(waits)
+    several = Several[str, Job]()
+    for job_id in ids:
+        left = sorted(waiting[job_id] - several.done.keys())
+        if job_id not in jobs:
+            several.refused[job_id] = no_such_job(job_id)
+        elif job_id in worked:
+            several.refused[job_id] = JobInUse(f"{job_id} has been worked on: cancel it instead.")
+        elif left:
+            several.refused[job_id] = JobInUse(f"{', '.join(left)} waits for {job_id}.", dependents=left)
+        else:
+            several.done[job_id] = jobs[job_id]
+    return several

@@ -1,27 +1,43 @@
 """Bring work to its end: complete, fail, put back, cancel, try again.
 
 A job ends together with the assignment that was open on it: clock, todo, worker, dependents, all in one transaction.
+Each verb is written for several jobs, in few statements; for one it is called with one.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from agents import acts
-from agents.exceptions import InvalidJob, JobMoveRefused
+from agents.exceptions import AgentError, InvalidJob, JobMoveRefused
 from agents.locks import lock_graph
 from agents.models import Assignment, Comment, Job
-from agents.services.dependencies import decide, reconsider, reconsider_dependents
-from agents.services.time import stop_clock_of
-from agents.services.todos import settle_todo
+from agents.services.dependencies import decide, in_turns, reconsider_dependents, reconsider_jobs
+from agents.services.time import stop_clocks_of
+from agents.services.todos import settle_todos
 from agents.states import FAILURES, AgentStatus, Decision, JobStatus, Outcome
-from agents.transitions import locked_agent, locked_job, move, move_job
-from runners.services import stop_runner
+from agents.transitions import (
+    NOBODY,
+    Work,
+    Worker,
+    locked_agents,
+    locked_job,
+    locked_jobs,
+    move_jobs,
+    move_many,
+    no_such_job,
+    why_not_move_job,
+)
+from outbox.services import bunched
+from runners.services.steer import stop_runners
+from runners.several import Several
 from runners.states import TERMINAL
 
 J, A = JobStatus, AgentStatus
+Jobs = Several[str, Job]
 #: Where a job goes when an assignment ends so.
 LANDINGS = {
     Outcome.COMPLETED: J.COMPLETED,
@@ -41,19 +57,31 @@ ACTS = {
 }
 
 
+@dataclass(frozen=True)
+class At:
+    """A locked job, and the assignment that is open on it, locked too."""
+
+    job: Job
+    assignment: Assignment | None
+
+    @property
+    def worker(self) -> Worker:
+        return Worker(self.assignment.worker, self.assignment.runner_id) if self.assignment else NOBODY
+
+
 def complete_job(job_id: str, *, actor: str, note: str = "") -> Job:
     """Call a job done that is in progress, and return it. A runner still at it is stopped. Raises JobMoveRefused."""
-    return _land_by_hand(job_id, Outcome.COMPLETED, actor=actor, note=note)
+    return land_jobs([job_id], Outcome.COMPLETED, actor=actor, note=note).only()
 
 
 def fail_job(job_id: str, *, actor: str, note: str = "") -> Job:
     """Give up a job that is in progress, and return it. A runner still at it is stopped. Raises JobMoveRefused."""
-    return _land_by_hand(job_id, Outcome.FAILED, actor=actor, note=note)
+    return land_jobs([job_id], Outcome.FAILED, actor=actor, note=note).only()
 
 
 def release_job(job_id: str, *, actor: str, note: str = "") -> Job:
     """Put a job that is in progress back on the board, and return it. Raises JobMoveRefused."""
-    return _land_by_hand(job_id, Outcome.RELEASED, actor=actor, note=note)
+    return land_jobs([job_id], Outcome.RELEASED, actor=actor, note=note).only()
 
 
 def cancel_job(job_id: str, *, actor: str, note: str = "") -> Job:
@@ -61,25 +89,95 @@ def cancel_job(job_id: str, *, actor: str, note: str = "") -> Job:
 
     Raises JobMoveRefused.
     """
-    return _land_by_hand(job_id, Outcome.CANCELLED, actor=actor, note=note)
+    return land_jobs([job_id], Outcome.CANCELLED, actor=actor, note=note).only()
 
 
 @transaction.atomic
+def land_jobs(ids: Iterable[str], outcome: Outcome, *, actor: str, note: str = "") -> Jobs:
+    """Do complete_job(), fail_job(), release_job() or cancel_job() to several, as `outcome` says."""
+    lock_graph()
+    several, stopped = Jobs(), []
+    for found in _in_turns(ids, several, lambda job: why_not_move_job(job, LANDINGS[outcome])):
+        before = {at.job.pk: at.job.status for at in found}
+        _land(found, outcome, actor=actor, note=note)
+        with bunched():
+            for at in found:
+                acts.on_job(
+                    ACTS[outcome],
+                    at.job,
+                    actor=actor,
+                    before={"status": before[at.job.pk]},
+                    after={"status": at.job.status},
+                    reason=note,
+                )
+        stopped += [at.assignment.runner for at in found if at.assignment and at.assignment.runner]
+    # Last: runners are locked after everything of ours.
+    stop_runners([runner.pk for runner in stopped if runner.status not in TERMINAL], actor=actor)
+    return several
+
+
+def _in_turns(ids: Iterable[str], several: Jobs, why_not: Callable[[Job], AgentError | None]) -> Iterable[list[At]]:
+    """Yield locked jobs in groups that may be done at once; those that are refused when it is their turn are left out.
+
+    A job's turn is after that of those before it that it waits for, or that wait for it: as if they were done singly.
+    """
+    given = list(ids)
+    jobs = locked_jobs(given)
+    for turn, group in enumerate(in_turns(given)):
+        if turn:
+            # What came of the turns before was written to other copies of these.
+            jobs = locked_jobs(group)
+        found = []
+        for job_id in group:
+            refusal = why_not(jobs[job_id]) if job_id in jobs else no_such_job(job_id)
+            if refusal is not None:
+                several.refused[job_id] = refusal
+            else:
+                several.done[job_id] = jobs[job_id]
+                found.append(jobs[job_id])
+        assignments = _open_assignments(found)
+        yield [At(job, assignments.get(job.pk)) for job in found]
+
+
+def _open_assignments(jobs: Iterable[Job]) -> dict[str, Assignment]:
+    found = Assignment.objects.open().filter(job__in=list(jobs)).order_by("pk")
+    found = found.select_related("agent", "person", "runner").select_for_update(of=("self",))
+    return {each.job_id: each for each in found}
+
+
 def retry_job(job_id: str, *, actor: str) -> Job:
     """Let a failed job, or one that asks after failures, be tried again, and return it. Its failures no longer count.
 
     Raises JobMoveRefused.
     """
+    return retry_jobs([job_id], actor=actor).only()
+
+
+@transaction.atomic
+def retry_jobs(ids: Iterable[str], *, actor: str) -> Jobs:
+    """Do retry_job() to several."""
     lock_graph()
-    job = locked_job(job_id)
-    if job.status == J.FAILED:
-        job = move_job(job_id, J.PENDING, actor=actor, reason="tried again")
-    elif job.decision != Decision.FAILURES:
-        raise JobMoveRefused(f"{job_id} is {job.status}: there is nothing to try again.", status=job.status)
-    acts.on_job("retry", job, actor=actor)
-    job.failures_since = timezone.now()
-    job.save(update_fields=["failures_since"])
-    return _back_on_the_board(job, actor=actor)
+    several = Jobs()
+    for found in _in_turns(ids, several, _why_not_retry):
+        jobs = [at.job for at in found]
+        move_jobs([job for job in jobs if job.status == J.FAILED], J.PENDING, actor=actor, reason="tried again")
+        with bunched():
+            for job in jobs:
+                acts.on_job("retry", job, actor=actor)
+        now = timezone.now()
+        Job.objects.filter(pk__in=[job.pk for job in jobs]).update(failures_since=now)
+        for job in jobs:
+            job.failures_since = now
+            decide(job, Decision.NONE, actor=actor)
+        reconsider_dependents(jobs, actor=actor)
+        reconsider_jobs(jobs, actor=actor)
+    return several
+
+
+def _why_not_retry(job: Job) -> JobMoveRefused | None:
+    if job.status == J.FAILED or job.decision == Decision.FAILURES:
+        return None
+    return JobMoveRefused(f"{job.pk} is {job.status}: there is nothing to try again.", status=job.status)
 
 
 @transaction.atomic
@@ -99,88 +197,73 @@ def end_assignment(
     """
     lock_graph()
     job = locked_job(Assignment.objects.values_list("job_id", flat=True).get(pk=assignment_id))
-    assignment = _open_assignment(job)
+    assignment = _open_assignments([job]).get(job.pk)
     if assignment is None or assignment.pk != assignment_id:
         return None
-    return _land(job, assignment, outcome, actor=actor, note=note, at=at, may_fail=may_fail)
-
-
-@transaction.atomic
-def _land_by_hand(job_id: str, outcome: Outcome, *, actor: str, note: str) -> Job:
-    lock_graph()
-    job = locked_job(job_id)
-    assignment, before = _open_assignment(job), {"status": job.status}
-    job = _land(job, assignment, outcome, actor=actor, note=note, at=None, may_fail=None)
-    acts.on_job(ACTS[outcome], job, actor=actor, before=before, after={"status": job.status}, reason=note)
-    if assignment is not None and assignment.runner is not None and assignment.runner.status not in TERMINAL:
-        stop_runner(assignment.runner.pk, actor=actor)
+    _land([At(job, assignment)], outcome, actor=actor, note=note, ended_at=at, may_fail=may_fail)
     return job
 
 
-def _open_assignment(job: Job) -> Assignment | None:
-    return job.assignments.open().select_related("agent", "person", "runner").select_for_update(of=("self",)).first()
-
-
 def _land(
-    job: Job,
-    assignment: Assignment | None,
+    found: Sequence[At],
     outcome: Outcome,
     *,
     actor: str,
     note: str,
-    at: datetime | None,
-    may_fail: int | None,
-) -> Job:
-    if assignment is not None:
-        # Before the job: the agent is locked after the job's row, and what it is told names where the job went.
-        _close(assignment, outcome, actor=actor, note=note, at=at)
-    told: dict[str, Any] = {"worker": assignment.worker, "runner_id": assignment.runner_id} if assignment else {}
-    job = move_job(job.pk, LANDINGS[outcome], actor=actor, reason=note, **told)
+    ended_at: datetime | None = None,
+    may_fail: int | None = None,
+) -> None:
+    """Land jobs of which none waits for another, with the assignments that are open on them."""
+    # Before the jobs: an agent is locked after the job's row, and what it is told names where the job went.
+    _close([at.assignment for at in found if at.assignment], outcome, actor=actor, note=note, at=ended_at)
+    jobs, workers = [at.job for at in found], {at.job.pk: at.worker for at in found}
+    move_jobs(jobs, LANDINGS[outcome], actor=actor, reason=note, workers=workers)
     if note and outcome != Outcome.COMPLETED:
-        Comment.objects.create(job=job, actor=actor, text=_remark(outcome, assignment, note))
-    if outcome in FAILURES and may_fail is not None:
-        job = _after_failure(job, actor=actor, may_fail=may_fail)
-    elif job.decision:
-        job = decide(job, Decision.NONE, actor=actor)
-    reconsider_dependents(job, actor=actor)
-    return reconsider(job, actor=actor)
+        Comment.objects.bulk_create(
+            Comment(job=at.job, actor=actor, text=_remark(outcome, at.worker, note)) for at in found
+        )
+    for job in jobs:
+        if outcome in FAILURES and may_fail is not None:
+            _after_failure(job, actor=actor, may_fail=may_fail)
+        else:
+            decide(job, Decision.NONE, actor=actor)
+    reconsider_dependents(jobs, actor=actor)
+    reconsider_jobs(jobs, actor=actor)
 
 
-def _remark(outcome: Outcome, assignment: Assignment | None, note: str) -> str:
-    worker = f" by {assignment.worker}" if assignment else ""
-    return f"{outcome.label}{worker}: {note}"
+def _remark(outcome: Outcome, worker: Worker, note: str) -> str:
+    return f"{outcome.label}{f' by {worker.name}' if worker.name else ''}: {note}"
 
 
-def _close(assignment: Assignment, outcome: Outcome, *, actor: str, note: str, at: datetime | None) -> None:
-    ended_at = max(at or timezone.now(), assignment.started_at)
-    assignment.ended_at, assignment.outcome, assignment.note = ended_at, outcome, note[:300]
-    assignment.save(update_fields=["ended_at", "outcome", "note"])
-    stop_clock_of(assignment, at=ended_at, actor=actor)
-    settle_todo(assignment, done=outcome == Outcome.COMPLETED, actor=actor)
-    if assignment.agent_id is not None:
-        _free(assignment, outcome, actor=actor)
+def _close(assignments: Sequence[Assignment], outcome: Outcome, *, actor: str, note: str, at: datetime | None) -> None:
+    ended_at = at or timezone.now()
+    for assignment in assignments:
+        assignment.ended_at = max(ended_at, assignment.started_at)
+        assignment.outcome, assignment.note = outcome, note[:300]
+    Assignment.objects.bulk_update(assignments, ["ended_at", "outcome", "note"])
+    stop_clocks_of(assignments, actor=actor)
+    settle_todos(assignments, done=outcome == Outcome.COMPLETED, actor=actor)
+    _free(assignments, outcome, actor=actor)
 
 
-def _free(assignment: Assignment, outcome: Outcome, *, actor: str) -> None:
-    """Free the agent for other work; one that was paused or killed stays so."""
-    assert assignment.agent_id is not None  # noqa: S101 - the caller asked
-    agent = locked_agent(assignment.agent_id)
-    if agent.status != A.WORKING:
-        return
-    told: dict[str, Any] = {"job_id": assignment.job_id, "runner_id": assignment.runner_id}
+def _free(assignments: Sequence[Assignment], outcome: Outcome, *, actor: str) -> None:
+    """Free agents for other work; those that were paused or killed stay so."""
+    work: Mapping[int, Work] = {
+        each.agent_id: Work(each.job_id, each.runner_id) for each in assignments if each.agent_id
+    }
+    free = [agent for agent in locked_agents(work).values() if agent.status == A.WORKING]
     if outcome == Outcome.COMPLETED:
-        move(agent.pk, A.COMPLETED, actor=actor, **told)
-    move(agent.pk, A.IDLE, actor=actor, **told)
+        move_many(free, A.COMPLETED, actor=actor, work=work)
+    move_many(free, A.IDLE, actor=actor, work=work)
 
 
-def _after_failure(job: Job, *, actor: str, may_fail: int) -> Job:
+def _after_failure(job: Job, *, actor: str, may_fail: int) -> None:
     """Let the job be tried again, or ask people once it failed too often."""
     failures = failures_of(job)
     if failures >= may_fail:
-        return decide(job, Decision.FAILURES, actor=actor)
-    if job.status == J.FAILED:
-        job = move_job(job.pk, J.PENDING, actor=actor, reason=f"failed {failures} of {may_fail} times: tried again")
-    return job
+        decide(job, Decision.FAILURES, actor=actor)
+    elif job.status == J.FAILED:
+        move_jobs([job], J.PENDING, actor=actor, reason=f"failed {failures} of {may_fail} times: tried again")
 
 
 def failures_of(job: Job) -> int:
@@ -188,13 +271,7 @@ def failures_of(job: Job) -> int:
     return job.assignments.filter(outcome__in=sorted(FAILURES), ended_at__gte=job.failures_since).count()
 
 
-def _back_on_the_board(job: Job, *, actor: str) -> Job:
-    job = decide(job, Decision.NONE, actor=actor)
-    reconsider_dependents(job, actor=actor)
-    return reconsider(job, actor=actor)
-
-
-_VERBS = {J.COMPLETED: complete_job, J.FAILED: fail_job, J.CANCELLED: cancel_job}
+_OUTCOMES = {J.COMPLETED: Outcome.COMPLETED, J.FAILED: Outcome.FAILED, J.CANCELLED: Outcome.CANCELLED}
 
 
 def set_job_status(job_id: str, to: JobStatus, *, actor: str, note: str = "") -> Job:
@@ -202,12 +279,21 @@ def set_job_status(job_id: str, to: JobStatus, *, actor: str, note: str = "") ->
 
     Nobody but its dependencies can block a job, and to be in progress it must be assigned.
     """
-    if to in _VERBS:
-        return _VERBS[to](job_id, actor=actor, note=note)
+    return set_job_statuses([job_id], to, actor=actor, note=note).only()
+
+
+@transaction.atomic
+def set_job_statuses(ids: Iterable[str], to: JobStatus, *, actor: str, note: str = "") -> Jobs:
+    """Do set_job_status() to several."""
+    given = list(ids)
+    if to in _OUTCOMES:
+        return land_jobs(given, _OUTCOMES[to], actor=actor, note=note)
     if to != J.PENDING:
-        raise InvalidJob(
-            f"A job becomes {to.label.lower()} by being {'assigned' if to == J.IN_PROGRESS else 'made to wait'}.",
-            field="status",
-        )
-    status = Job.objects.filter(pk=job_id).values_list("status", flat=True).first()
-    return retry_job(job_id, actor=actor) if status == J.FAILED else release_job(job_id, actor=actor, note=note)
+        how = "assigned" if to == J.IN_PROGRESS else "made to wait"
+        refusal = InvalidJob(f"A job becomes {to.label.lower()} by being {how}.", field="status")
+        return Jobs(refused=dict.fromkeys(given, refusal))
+    lock_graph()
+    failed = set(Job.objects.filter(pk__in=given, status=J.FAILED).values_list("pk", flat=True))
+    released = land_jobs([pk for pk in given if pk not in failed], Outcome.RELEASED, actor=actor, note=note)
+    retried = retry_jobs([pk for pk in given if pk in failed], actor=actor)
+    return Jobs(released.done | retried.done, released.refused | retried.refused)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from agents.models import Assignment, DispatchSettings
 from agents.services.land import end_assignment
-from agents.services.time import pause_clock_of, resume_clock_of
+from agents.services.time import pause_clocks_of, resume_clocks_of
 from agents.states import AgentStatus, Outcome
 from agents.transitions import locked_agent, move
 from runners.models import Runner
@@ -65,10 +65,10 @@ def runner_steered(runner_id: UUID) -> None:
     told: dict[str, Any] = {"job_id": assignment.job_id, "runner_id": assignment.runner_id}
     if assignment.runner.status == S.PAUSED and agent.status == A.WORKING:
         move(agent.pk, A.PAUSED, actor=ACTOR, reason="its runner is paused", **told)
-        pause_clock_of(assignment, actor=ACTOR)
+        pause_clocks_of([assignment], actor=ACTOR)
     elif assignment.runner.status == S.RUNNING and agent.status == A.PAUSED:
         move(agent.pk, A.WORKING, actor=ACTOR, **told)
-        resume_clock_of(assignment, actor=ACTOR)
+        resume_clocks_of([assignment], actor=ACTOR)
 
 
 def settle_ended() -> int:

@@ -13,11 +13,11 @@ from agents.models import Agent, Personality
 from agents.services.check import check
 from agents.services.places import open_project
 from agents.states import AgentStatus
-from agents.transitions import move, record_arrival
-from runners.models import Project
+from agents.transitions import move, move_many, record_arrivals
+from outbox.services import bunched
 
-#: More at once would hold one transaction for many seconds (about 6 ms an agent).
-MAX_AT_ONCE = 500
+#: More than that nobody means to.
+MAX_AT_ONCE = 1_000
 #: coolname has 320,000 names of two words: where so many tries were taken, a third word is added.
 TRIES_OF_TWO_WORDS = 5
 #: An agent stays `spawning` only if a process died in between, or if it was imported so.
@@ -45,16 +45,17 @@ def _spawn(personality: str, project: str | None, names: list[str] | None, *, co
     if role is None:
         raise InvalidAgent(f"There is no personality {personality!r}.", field="personality")
     place = open_project(project, InvalidAgent)
-    return [_insert(role, place, name, actor=actor) for name in names or new_names(role.name, count)]
-
-
-def _insert(role: Personality, project: Project | None, name: str, *, actor: str) -> Agent:
-    agent = Agent(name=name, personality=role, project=project)
-    check(agent, InvalidAgent)
-    agent.save()
-    record_arrival(agent, "", actor=actor)
-    acts.on_agent("create", agent, actor=actor, after={"personality": role.name, "project": project and project.name})
-    return move(agent.pk, AgentStatus.IDLE, actor=actor)
+    agents = [Agent(name=name, personality=role, project=place) for name in names or new_names(role.name, count)]
+    if names:
+        check(agents[0], InvalidAgent)
+    Agent.objects.bulk_create(agents)
+    record_arrivals(agents, actor=actor)
+    with bunched():
+        for agent in agents:
+            facts = {"personality": role.name, "project": place and place.name}
+            acts.on_agent("create", agent, actor=actor, after=facts)
+    move_many(agents, AgentStatus.IDLE, actor=actor)
+    return agents
 
 
 def new_names(prefix: str, count: int) -> list[str]:

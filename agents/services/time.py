@@ -1,11 +1,12 @@
 """Clocks: start, pause, resume, stop; and hours entered afterwards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from agents import events
@@ -13,6 +14,7 @@ from agents.exceptions import InvalidTime, TimeMoveRefused, TimeOverlap
 from agents.models import Agent, Assignment, Job, TimeEntry
 from agents.services.check import check
 from agents.states import TimeStatus
+from outbox.services import bunched
 
 T = TimeStatus
 
@@ -77,28 +79,49 @@ def _saved(entry: TimeEntry, verb: str, *, actor: str) -> TimeEntry:
 def pause_clock(entry_id: int, *, actor: str) -> TimeEntry:
     """Pause a clock. Raises TimeMoveRefused unless it runs."""
     entry = _locked(entry_id, T.ACTIVE, "paused")
-    entry.status, entry.paused_at = T.PAUSED, max(timezone.now(), entry.started_at)
-    return _written(entry, "paused", actor=actor)
+    _pause([entry], actor=actor)
+    return entry
+
+
+def _pause(entries: Sequence[TimeEntry], *, actor: str) -> None:
+    now = timezone.now()
+    for entry in entries:
+        entry.status, entry.paused_at = T.PAUSED, max(now, entry.started_at)
+    _write(entries, "paused", actor=actor)
 
 
 @transaction.atomic
 def resume_clock(entry_id: int, *, actor: str) -> TimeEntry:
     """Let a paused clock go on. Raises TimeMoveRefused unless it is paused."""
     entry = _locked(entry_id, T.PAUSED, "resumed")
-    _end_pause(entry, timezone.now())
-    entry.status = T.ACTIVE
-    return _written(entry, "resumed", actor=actor)
+    _resume([entry], actor=actor)
+    return entry
+
+
+def _resume(entries: Sequence[TimeEntry], *, actor: str) -> None:
+    now = timezone.now()
+    for entry in entries:
+        _end_pause(entry, now)
+        entry.status = T.ACTIVE
+    _write(entries, "resumed", actor=actor)
 
 
 @transaction.atomic
 def stop_clock(entry_id: int, *, actor: str, at: datetime | None = None, notes: str = "") -> TimeEntry:
     """Stop a clock, running or paused. Raises TimeMoveRefused if it is stopped."""
     entry = _locked(entry_id, None, "stopped")
-    end = max(at or timezone.now(), entry.started_at, entry.paused_at or entry.started_at, _last_pause_end(entry))
-    _end_pause(entry, end)
-    entry.status, entry.ended_at, entry.notes = T.COMPLETED, end, notes or entry.notes
-    with _overlaps_refused(entry):
-        return _written(entry, "stopped", actor=actor)
+    entry.notes = notes or entry.notes
+    _stop({entry: at or timezone.now()}, actor=actor)
+    return entry
+
+
+def _stop(ends: Mapping[TimeEntry, datetime], *, actor: str) -> None:
+    for entry, at in ends.items():
+        end = max(at, entry.started_at, entry.paused_at or entry.started_at, _last_pause_end(entry))
+        _end_pause(entry, end)
+        entry.status, entry.ended_at = T.COMPLETED, end
+    with _overlaps_refused(*ends):
+        _write(list(ends), "stopped", actor=actor)
 
 
 def _end_pause(entry: TimeEntry, now: datetime) -> None:
@@ -122,28 +145,44 @@ def start_clock_of(assignment: Assignment, *, actor: str) -> None:
     start_clock(agent=agent, job=assignment.job, description=assignment.job.title, actor=actor)
 
 
-def stop_clock_of(assignment: Assignment, *, at: datetime, actor: str) -> None:
-    """Stop the clock that a worker has on the job of an assignment, if any."""
-    for entry in _clocks_of(assignment):
-        stop_clock(entry.pk, actor=actor, at=at)
+def stop_clocks_of(assignments: Iterable[Assignment], *, actor: str) -> None:
+    """Stop the clocks that workers have on the jobs of assignments that have ended, when these did."""
+    ends = {_work_of(each): each.ended_at or timezone.now() for each in assignments}
+    _stop({entry: ends[_work_of(entry)] for entry in _clocks_of(ends)}, actor=actor)
 
 
-def pause_clock_of(assignment: Assignment, *, actor: str) -> None:
-    """Pause the clock of an agent that is paused at its work, if it runs."""
-    for entry in _clocks_of(assignment).filter(status=T.ACTIVE):
-        pause_clock(entry.pk, actor=actor)
+def pause_clocks_of(assignments: Iterable[Assignment], *, actor: str) -> None:
+    """Pause the clocks of agents that are paused at their work, where they run."""
+    _pause([entry for entry in _clocks_of(map(_work_of, assignments)) if entry.status == T.ACTIVE], actor=actor)
 
 
-def resume_clock_of(assignment: Assignment, *, actor: str) -> None:
-    """Let the clock of an agent that goes on with its work go on, if it is paused."""
-    for entry in _clocks_of(assignment).filter(status=T.PAUSED):
-        resume_clock(entry.pk, actor=actor)
+def resume_clocks_of(assignments: Iterable[Assignment], *, actor: str) -> None:
+    """Let the clocks of agents that go on with their work go on, where they are paused."""
+    _resume([entry for entry in _clocks_of(map(_work_of, assignments)) if entry.status == T.PAUSED], actor=actor)
 
 
-def _clocks_of(assignment: Assignment) -> Any:
-    return TimeEntry.objects.open().filter(
-        agent=assignment.agent_id, person=assignment.person_id, job=assignment.job_id
-    )
+def lock_clocks_of(assignments: Iterable[Assignment]) -> None:
+    """Lock the clocks on the jobs of assignments until the transaction ends: before runners, see locks.py."""
+    _clocks_of(map(_work_of, assignments))
+
+
+#: Agent, person and job.
+Work = tuple[int | None, int | None, str | None]
+
+
+def _work_of(record: Assignment | TimeEntry) -> Work:
+    return (record.agent_id, record.person_id, record.job_id)
+
+
+def _clocks_of(works: Iterable[Work]) -> list[TimeEntry]:
+    """Return the open clocks on these works, locked. Nobody has more than one."""
+    wanted = set(works)
+    if not wanted:
+        return []
+    agents, people = {agent for agent, _, _ in wanted if agent}, {person for _, person, _ in wanted if person}
+    entries = TimeEntry.objects.open().select_for_update(of=("self",)).select_related("agent", "person")
+    found = entries.filter(Q(agent__in=agents) | Q(person__in=people)).order_by("pk")
+    return [entry for entry in found if _work_of(entry) in wanted]
 
 
 def _of(entry: TimeEntry) -> Any:
@@ -161,14 +200,15 @@ def _locked(entry_id: int, wanted: TimeStatus | None, verb: str) -> TimeEntry:
     return entry
 
 
-def _written(entry: TimeEntry, verb: str, *, actor: str) -> TimeEntry:
-    entry.save(update_fields=["status", "ended_at", "paused_at", "paused_seconds", "pauses", "notes"])
-    events.time_told(verb, entry, actor=actor)
-    return entry
+def _write(entries: Sequence[TimeEntry], verb: str, *, actor: str) -> None:
+    TimeEntry.objects.bulk_update(entries, ["status", "ended_at", "paused_at", "paused_seconds", "pauses", "notes"])
+    with bunched():
+        for entry in entries:
+            events.time_told(verb, entry, actor=actor)
 
 
 @contextmanager
-def _overlaps_refused(entry: TimeEntry) -> Iterator[None]:
+def _overlaps_refused(*entries: TimeEntry) -> Iterator[None]:
     """Turn the database's refusal of an overlap into TimeOverlap."""
     try:
         with transaction.atomic():
@@ -176,4 +216,5 @@ def _overlaps_refused(entry: TimeEntry) -> Iterator[None]:
     except IntegrityError as error:
         if "no_overlap" not in str(error):
             raise
-        raise TimeOverlap(f"{entry.worker} has another time entry at that time.") from None
+        workers = ", ".join(entry.worker for entry in entries)
+        raise TimeOverlap(f"{workers} has another time entry at that time.") from None

@@ -1,5 +1,6 @@
 """What agents note they have to do."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from agents.exceptions import InvalidAgent
 from agents.models import Agent, Assignment, Job, Todo
 from agents.services.check import check
 from agents.states import TodoStatus
+from outbox.services import bunched
 
 T = TodoStatus
 
@@ -58,13 +60,19 @@ def begin_todo(assignment: Assignment, *, actor: str) -> None:
     create_todo(agent, title=job.title, job=job, priority=job.priority, status=T.IN_PROGRESS, actor=actor)
 
 
-def settle_todo(assignment: Assignment, *, done: bool, actor: str) -> None:
-    """Note that a job is done, for all who had it to do; else that it is still to be done."""
-    todos = Todo.objects.filter(job=assignment.job_id).exclude(status=T.COMPLETED)
+def settle_todos(assignments: Iterable[Assignment], *, done: bool, actor: str) -> None:
+    """Note that jobs are done, for all who had them to do; else that they are still to be done."""
+    workers = {each.job_id: each.agent_id for each in assignments}
+    todos = Todo.objects.select_for_update(of=("self",)).select_related("agent").filter(job__in=workers)
+    found = list(todos.exclude(status=T.COMPLETED).order_by("pk"))
     if not done:
-        todos = todos.filter(agent=assignment.agent_id, status=T.IN_PROGRESS)
-    for todo in todos:
-        change_todo(todo.pk, status=T.COMPLETED if done else T.PENDING, actor=actor)
+        found = [each for each in found if each.agent_id == workers[each.job_id or ""] and each.status == T.IN_PROGRESS]
+    for todo in found:
+        todo.status, todo.updated_at = T.COMPLETED if done else T.PENDING, timezone.now()
+    Todo.objects.bulk_update(found, ["status", "updated_at"])
+    with bunched():
+        for todo in found:
+            events.todo_moved(todo, actor=actor)
 
 
 def _locked(todo_id: UUID) -> Todo:

@@ -1,4 +1,4 @@
-"""Collect what the verbs of a loop publish and record, and write it at its end: one INSERT where there would be many."""
+"""Collect what a loop publishes and records, and write it at its end: one INSERT where there would be many."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator

@@ -130,7 +130,7 @@ def test_a_dozen_cadets_are_spawned_with_names_of_their_own() -> None:
     names = {agent["name"] for agent in made}
     assert len(names) == 12
     assert all(name.startswith("cadet-") and agent["status"] == "idle" for name, agent in zip(names, made, strict=True))
-    post(client, "agents/spawn", {"personality": "cadet", "count": 501}, 400)
+    post(client, "agents/spawn", {"personality": "cadet", "count": 1001}, 400)
     post(client, "agents/spawn", {"personality": "nobody", "count": 2}, 422)
     assert Agent.objects.count() == 12
 

@@ -10,8 +10,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from outbox import registry
 from outbox.exceptions import InvalidEventData, OutsideTransaction, UnknownEventType
-from outbox.models import Entry
-from outbox.services import Event, Task, enqueue, publish, publish_many
+from outbox.models import AuditEntry, Entry
+from outbox.services import Event, Task, bunched, enqueue, publish, publish_many, record_act
 from outbox.services.publish import CHUNK, lane_of
 from tests.outbox.stream import HAPPENED, happen
 
@@ -123,6 +123,40 @@ def test_many_are_one_statement(django_assert_num_queries: DjangoAssertNumQuerie
 def test_one_bad_of_many_refuses_all() -> None:
     with transaction.atomic(), pytest.raises(InvalidEventData, match="lacks n"):
         publish_many([Event(HAPPENED, "a:1", "s", "k", {"n": 1}), Event(HAPPENED, "a:1", "s", "k", {})])
+
+
+def tell(number: int) -> None:
+    publish(HAPPENED, aggregate=f"a:{number}", subject="s", routing_key="k", data={"n": number})
+
+
+@pytest.mark.django_db
+def test_a_bunch_is_written_in_its_order_when_it_ends() -> None:
+    with transaction.atomic(), bunched():
+        for number in range(3):
+            tell(number)
+        enqueue("some.task", args=[1], queue="q", aggregate="a:0")
+        record_act("thing.do", actor="user:ada", target_type="thing", target_id=1)
+        assert not Entry.objects.exists()
+    assert [entry.data.get("n") for entry in Entry.objects.order_by("pk")] == [0, 1, 2, None]
+    assert AuditEntry.objects.get().action == "thing.do"
+
+
+@pytest.mark.django_db
+def test_a_bunch_that_breaks_writes_nothing() -> None:
+    def break_off() -> None:
+        with transaction.atomic(), bunched():
+            tell(1)
+            publish("test.unheard_of", aggregate="a:1", subject="s", routing_key="k", data={})
+
+    with pytest.raises(UnknownEventType):
+        break_off()
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_might_be_undone_alone_is_refused_in_a_bunch() -> None:
+    with pytest.raises(OutsideTransaction, match="began inside a bunch"), transaction.atomic(), bunched():
+        happen("a:1", 1)
     assert not Entry.objects.exists()
 
 
@@ -149,3 +183,9 @@ def test_behind_a_pooler_nothing_is_prepared(settings: Settings) -> None:
         publish_data({"n": 1})
         cursor.execute("SELECT count(*) FROM pg_prepared_statements")
         assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bunch_outside_a_transaction_is_refused() -> None:
+    with pytest.raises(OutsideTransaction), bunched():
+        pass

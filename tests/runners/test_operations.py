@@ -1,12 +1,15 @@
 """Operations: a verb over everything that matches, item by item, in the background."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from outbox.models import AuditEntry, Entry
@@ -19,10 +22,13 @@ from runners.services.operations import (
     preview,
     register,
     run_operation,
+    verb_named,
     verbs,
 )
+from runners.services.operations import run as running
 from runners.services.reconcile import stalled_operations
 from runners.services.runner_verbs import FILTERS, matching_runners
+from runners.several import Several
 from runners.states import ItemResult, OperationStatus, RunnerStatus
 from tests.runners.factories import make_node, make_project, make_runner
 from tests.stack import Stack, wait_until
@@ -74,6 +80,27 @@ def probe() -> Iterator[list[str]]:
     )  # fmt: skip
     yield acted
     del verbs._verbs["runner.probe"]
+
+
+@pytest.fixture
+def at_once(probe: list[str], monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The same verb, done to ten at once; one whose prompt is `break` breaks its chunk, one with `die` the worker."""
+    chunks: list[list[str]] = []
+
+    def act_many(ids: Sequence[Any], *, actor: str) -> Several[Any, Runner]:
+        runners = list(Runner.objects.select_for_update().filter(pk__in=ids).order_by("-created_at", "-pk"))
+        chunks.append([runner.name for runner in runners])
+        Runner.objects.filter(pk__in=ids).update(reason=Concat("reason", Value("x")))
+        prompts = {runner.prompt for runner in runners}
+        if "die" in prompts:
+            raise KeyboardInterrupt
+        if "break" in prompts:
+            raise ZeroDivisionError
+        return Several({runner.pk: runner for runner in runners})
+
+    monkeypatch.setattr(running, "CHUNK_ITEMS", 10)
+    register(replace(verb_named("runner.probe"), act_many=act_many))
+    return chunks
 
 
 @db
@@ -169,6 +196,78 @@ def test_two_workers_at_one_operation_do_nothing_twice(probe: list[str]) -> None
     assert (operation.status, operation.done) == ("done", 60)
     assert set(Runner.objects.values_list("reason", flat=True)) == {"x"}
     assert Entry.objects.filter(type="operation.finished").count() == 1
+
+
+@db
+def test_a_chunk_that_fails_as_a_whole_is_done_item_by_item(at_once: list[list[str]], probe: list[str]) -> None:
+    for number in range(25):
+        make_runner(name=f"r{number:02}", prompt={3: "break", 1: "refuse"}.get(number, ""))
+    operation = begin("runner.probe")
+    run_operation(operation.pk)
+    operation.refresh_from_db()
+    assert (operation.status, operation.done, operation.failed) == ("done", 23, 2)
+    assert dict(operation.items.filter(result="failed").values_list("name", "message")) == {
+        "r03": "an unexpected fault: ZeroDivisionError",
+        "r01": "Not now.",
+    }
+    # What the failed chunk had written is undone: its items are done once, and no others one by one.
+    assert sorted(probe) == [f"r{number:02}" for number in range(5)]
+    assert set(Runner.objects.exclude(name__in=("r01", "r03")).values_list("reason", flat=True)) == {"x"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_killed_in_the_middle_of_a_chunk_leaves_it_to_do(at_once: list[list[str]], probe: list[str]) -> None:
+    for number in range(25):
+        make_runner(name=f"r{number:02}", prompt="die" if number == 8 else "")
+    operation = begin("runner.probe")
+    with pytest.raises(KeyboardInterrupt):
+        run_operation(operation.pk)
+    done = set(operation.items.filter(result="done").values_list("name", flat=True))
+    assert done == {f"r{number:02}" for number in range(15, 25)}
+    assert set(Runner.objects.exclude(reason="").values_list("name", flat=True)) == done
+    Runner.objects.update(prompt="")
+    run_operation(operation.pk)
+    operation.refresh_from_db()
+    assert (operation.status, operation.done) == ("done", 25)
+    assert set(Runner.objects.values_list("reason", flat=True)) == {"x"}
+    assert probe == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_at_one_operation_and_its_cancel_wait_for_the_chunk(at_once: list[list[str]]) -> None:
+    for _ in range(40):
+        make_runner()
+    operation = begin("runner.probe")
+
+    def work(do: Callable[[], object]) -> threading.Thread:
+        def done() -> None:
+            try:
+                do()
+            finally:
+                connections.close_all()
+
+        return threading.Thread(target=done)
+
+    threads = [work(lambda: run_operation(operation.pk)) for _ in range(2)]
+    threads.append(work(lambda: _cancel_after_a_chunk(operation)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    operation.refresh_from_db()
+    touched = Runner.objects.exclude(reason="")
+    assert set(touched.values_list("reason", flat=True)) == {"x"}
+    assert operation.items.filter(result="done").count() == operation.done == touched.count()
+    assert not operation.items.filter(result="pending").exists()
+    assert Entry.objects.filter(type="operation.finished").count() == 1
+
+
+def _cancel_after_a_chunk(operation: Operation) -> None:
+    wait_until(lambda: operation.items.filter(result="done").exists(), "a chunk is done")
+    try:
+        cancel_operation(operation.pk, actor="user:bob")
+    except OperationRefused:
+        assert Operation.objects.get(pk=operation.pk).done == 40
 
 
 @db
