@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWid
 from runners.actors import actor_of
 from runners.admin_base import LinesField, ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.admin_budgets import BudgetAdmin as BudgetAdmin
+from runners.admin_embedding import EmbeddingModelAdmin as EmbeddingModelAdmin
 from runners.admin_operations import OperationAdmin as OperationAdmin
 from runners.admin_operations import ReconcilerFindingAdmin as ReconcilerFindingAdmin
 from runners.admin_runners import RunnerAdmin as RunnerAdmin

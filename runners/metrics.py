@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from runners.models import Budget, Node, Runner, Session
 from runners.models.usage import TOKEN_COLUMNS
+from runners.services.embedding import progress
 from runners.services.standing import standings
 from runners.states import NodeStatus
 
@@ -25,7 +26,14 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
-            families = [_runners(), _runners_by_project(), _nodes(), *_sessions_and_tokens(), *_budgets()]
+            families = [
+                _runners(),
+                _runners_by_project(),
+                _nodes(),
+                *_sessions_and_tokens(),
+                *_budgets(),
+                *_embedding(),
+            ]
         except DatabaseError as error:
             # Other metrics are still worth having; what is not known is left out, not shown as 0.
             log.warning("fleet_metrics_unavailable", error=str(error))
@@ -83,6 +91,18 @@ def _budgets() -> Iterable[GaugeMetricFamily]:
         limit.add_metric(values, float(standing.limit))
         unknown.add_metric(values, standing.unknown_tokens)
     return used, limit, unknown
+
+
+def _embedding() -> Iterable[GaugeMetricFamily]:
+    embedded = GaugeMetricFamily("stratavore_passages_embedded", "Passages that have a vector.", labels=["model"])
+    waiting = GaugeMetricFamily("stratavore_passages_waiting", "Passages that wait for a vector.", labels=["model"])
+    refused = GaugeMetricFamily(
+        "stratavore_passages_refused", "Passages that the model refused, tried again or given up.", labels=["model"]
+    )
+    for found in progress():
+        for family, value in ((embedded, found.embedded), (waiting, found.waiting), (refused, found.refused)):
+            family.add_metric([found.model.name], value)
+    return embedded, waiting, refused
 
 
 REGISTRY.register(FleetCollector())

@@ -143,18 +143,25 @@ class NewChunk:
     text: str
 
 
-# The ORM's bulk_create would have every generated tsvector sent back, which is longer than the text itself.
+# The ORM's bulk_create would have every generated tsvector sent back, which is longer than the text itself. And what
+# waits for a vector is written by the same statement.
 _INSERT_CHUNKS = """
-INSERT INTO runners_messagechunk (message_id, position, text)
-SELECT message_id, position, text FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS v(message_id, position, text)
-ON CONFLICT (message_id, position) DO NOTHING
+WITH new AS (
+    INSERT INTO runners_messagechunk (message_id, position, text)
+    SELECT message_id, position, text FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS v(message_id, position, text)
+    ON CONFLICT (message_id, position) DO NOTHING
+    RETURNING id
+)
+INSERT INTO runners_waitingchunk (chunk_id, model_id, due_at, attempts, error)
+SELECT new.id, m.id, now(), 0, '' FROM new CROSS JOIN runners_embeddingmodel m WHERE m.in_use
 """
 
 
-def insert_chunks(chunks: Sequence[NewChunk]) -> None:
-    """Write chunks of messages in one statement; those that are there already stay."""
+def insert_chunks(chunks: Sequence[NewChunk]) -> bool:
+    """Write chunks of messages in one statement; those that are there already stay. Say if any waits for a vector."""
     if not chunks:
-        return
+        return False
     columns = [list(column) for column in zip(*(astuple(chunk) for chunk in chunks), strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(_INSERT_CHUNKS, columns)
+        return bool(cursor.rowcount)

@@ -5,11 +5,13 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 
+from outbox.services.wake import wake
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone, ShimRefused
-from runners.services import enforcement, operations, prices, queue, worktrees
+from runners.services import embedding, enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
+from runners.services.search_index import EMBED_TASK
 from runners.services.start import start_on_node
 
 log = structlog.get_logger(__name__)
@@ -88,6 +90,19 @@ def watch_budgets() -> None:
 def reprice_unknown() -> None:
     """Price the usage that has a price now."""
     prices.reprice_unknown()
+
+
+@shared_task
+def embed_waiting() -> None:
+    """Give vectors to what was said; with more to do, the next turn may be another worker's."""
+    if embedding.embed_waiting():
+        wake(EMBED_TASK)
+
+
+@shared_task
+def queue_the_rest() -> None:
+    """Find what was said and waits for no vector."""
+    embedding.queue_the_rest()
 
 
 @shared_task

@@ -17,6 +17,7 @@ RECORDS = {
     "Conversations": [
         ("Sessions", "forum", "runners.session"),
         ("Messages", "chat", "runners.message"),
+        ("Search by meaning", "manage_search", "runners.embeddingmodel"),
     ],
     "Spending": [
         ("Usage", "payments", "runners.usageentry"),

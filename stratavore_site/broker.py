@@ -27,16 +27,20 @@ CONTROL_QUEUE = "stratavore.control"
 WAKE_QUEUE = "outbox.wake"
 #: Wake-ups of whoever sends webhooks: apart, so that receivers that are slow to answer hold up nothing else.
 WEBHOOK_QUEUE = "outbox.webhooks"
+#: Wake-ups of whoever gives vectors to what was said: a worker of its own, as that is work for the processor.
+EMBED_QUEUE = "runners.embedding"
 task_queues = [
     Queue(CONTROL_QUEUE, routing_key=CONTROL_QUEUE, queue_arguments={"x-queue-type": "quorum"} if _amqp else {}),
     Queue(WAKE_QUEUE, routing_key=WAKE_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
     Queue(WEBHOOK_QUEUE, routing_key=WEBHOOK_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
+    Queue(EMBED_QUEUE, routing_key=EMBED_QUEUE, queue_arguments={"x-max-length": 1} if _amqp else {}),
 ]
 task_default_queue = CONTROL_QUEUE
 task_create_missing_queue_type = "quorum" if _amqp else "classic"
 task_routes = {
     "outbox.tasks.relay": {"queue": WAKE_QUEUE},
     "outbox.tasks.send_webhooks": {"queue": WEBHOOK_QUEUE},
+    "runners.tasks.embed_waiting": {"queue": EMBED_QUEUE},
 }
 
 task_ignore_result = True
@@ -65,6 +69,9 @@ beat_schedule = {
     "verify-whole-audit": {"task": "outbox.tasks.verify_audit", "args": [True], "schedule": 86_400.0},
     # A spent budget acts at once; this is for periods that begin, raises that end, and for lost messages.
     "watch-budgets": {"task": "runners.tasks.watch_budgets", "schedule": 1.0, "options": {"expires": 5}},
+    # What is said wakes the embedder; this is for lost wake-ups, and for retries that fall due.
+    "embed-waiting": {"task": "runners.tasks.embed_waiting", "schedule": 10.0, "options": {"expires": 10}},
+    "queue-the-rest": {"task": "runners.tasks.queue_the_rest", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     # Work is given out by events; this is for what none tells, such as working hours that begin.
     "look-after-agents": {"task": "agents.tasks.look_after", "schedule": 30.0, "options": {"expires": 30}},

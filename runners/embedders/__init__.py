@@ -19,14 +19,20 @@ def wanted_embedder() -> Embedder | None:
     return None if settings.EMBEDDER == "none" else get_embedder(settings.EMBEDDER)
 
 
+def get_embedder(name: str, model: str = "", dimension: int | None = None) -> Embedder:
+    """Return the embedder `name`: as the settings have it, or for an older model. Raises EmbedderUnavailable."""
+    chosen = _made(name, "", None)
+    as_chosen = not model or (model, dimension) == (chosen.model, chosen.dimension)
+    return chosen if as_chosen else _made(name, model, dimension)
+
+
 @cache
-def get_embedder(name: str, model: str = "") -> Embedder:
-    """Return the embedder `name`, for `model` or the one of the settings. Raises EmbedderUnavailable."""
+def _made(name: str, model: str, dimension: int | None) -> Embedder:
     try:
         path = settings.EMBEDDERS[name]
     except KeyError:
         raise EmbedderUnavailable(f"There is no embedder {name!r} any more.") from None
-    embedder: Embedder = import_string(path)(model)
+    embedder: Embedder = import_string(path)(model, dimension)
     if model and embedder.model != model:
         raise EmbedderUnavailable(f"The embedder {name!r} no longer has the model {model!r}.")
     return embedder

@@ -10,7 +10,8 @@ Vector = Sequence[float]
 class Embedder(ABC):
     """One model, wherever it runs. Made once for a process, and called from many threads.
 
-    `asked` names the model that is wanted, or is empty: then it is the one that the settings choose.
+    `asked` names the model that is wanted, or is empty: then it is the one that the settings choose, with `dimension`
+    as they say. With a name, `dimension` is what that model was asked to shorten its vectors to; None: it was not.
     """
 
     #: Kept with each vector: those of different models are never compared.
@@ -22,7 +23,7 @@ class Embedder(ABC):
     #: Cosine from which two texts have to do with each other, in this model's eyes.
     floor: float = 0.3
 
-    def __init__(self, asked: str = "") -> None:
+    def __init__(self, asked: str = "", dimension: int | None = None) -> None:
         self.model = asked or self.model
 
     @abstractmethod

@@ -40,7 +40,7 @@ class LocalEmbedder(Embedder):
     dimension = SIZE
     floor = 0.25
 
-    def __init__(self, asked: str = "") -> None:
+    def __init__(self, asked: str = "", dimension: int | None = None) -> None:
         self._loading = Lock()
         if asked and asked != self.model:
             raise EmbedderUnavailable(f"The embedder 'local' has only the model {self.model}.")

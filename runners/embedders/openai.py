@@ -22,10 +22,9 @@ SHOWN_CHARACTERS = 300
 class OpenAIEmbedder(Embedder):
     """The endpoint of the settings. Redirects are not followed: the key is for that address alone."""
 
-    def __init__(self, asked: str = "") -> None:
+    def __init__(self, asked: str = "", dimension: int | None = None) -> None:
         self.model = asked or settings.EMBEDDING_MODEL
-        # Asked for by its own name the model keeps its full length; only the wanted one may be shortened.
-        self.dimension = settings.EMBEDDING_DIMENSION or None
+        self.dimension = dimension if asked else settings.EMBEDDING_DIMENSION or None
         self.floor = settings.EMBEDDING_FLOOR_PERCENT / 100
         self._url = settings.EMBEDDING_URL.rstrip("/") + "/embeddings"
         headers = {"Authorization": f"Bearer {settings.EMBEDDING_KEY}"} if settings.EMBEDDING_KEY else {}

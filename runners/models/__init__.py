@@ -1,5 +1,6 @@
 from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
 from runners.models.chunk import MessageChunk
+from runners.models.embedding import ChunkVector, EmbeddingModel, WaitingChunk
 from runners.models.node import Node
 from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
@@ -19,6 +20,8 @@ __all__ = [
     "BudgetRaise",
     "BudgetVersion",
     "Changes",
+    "ChunkVector",
+    "EmbeddingModel",
     "Message",
     "MessageChunk",
     "ModelPrice",
@@ -38,5 +41,6 @@ __all__ = [
     "Transcript",
     "TranscriptPart",
     "UsageEntry",
+    "WaitingChunk",
     "Worktree",
 ]

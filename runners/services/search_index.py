@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from outbox.services.wake import wake_for_after_commit
 from runners.models import Message, MessageChunk
 from runners.sql import NewChunk, insert_chunks
 
@@ -17,6 +18,7 @@ CHUNK_CHARACTERS = 2_000
 INDEXED_CHARACTERS = 200_000
 #: Messages of one transaction when history is indexed afterwards.
 BATCH = 500
+EMBED_TASK = "runners.tasks.embed_waiting"
 
 _WORD = re.compile(r"\S+\s*")
 
@@ -37,7 +39,8 @@ def index(messages: Iterable[Said]) -> int:
         for said in messages
         for position, text in enumerate(chunks_of(searched_text(said)))
     ]
-    insert_chunks(chunks)
+    if insert_chunks(chunks):
+        wake_for_after_commit(EMBED_TASK)
     return len(chunks)
 
 

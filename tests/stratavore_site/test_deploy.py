@@ -59,7 +59,7 @@ def check_celery(words: list[str]) -> None:
     assert words[0] == "-A"
     assert importlib.import_module(words[1]).celery_app.main == "stratavore"
     assert words[2] in {"worker", "beat"}
-    known = {broker.CONTROL_QUEUE, broker.WAKE_QUEUE, broker.WEBHOOK_QUEUE, "node.${STRATAVORE_NODE}"}
+    known = {*(queue.name for queue in broker.task_queues), "node.${STRATAVORE_NODE}"}
     for word in words:
         if word.startswith("--queues="):
             assert set(word.removeprefix("--queues=").split(",")) <= known
@@ -85,7 +85,7 @@ def test_together_they_run_every_process_and_serve_every_queue() -> None:
         text = " ".join(
             " ".join(words) for place, words in commands().items() if places in place or "deploy/node" in place
         )
-        queues = (broker.CONTROL_QUEUE, broker.WAKE_QUEUE, broker.WEBHOOK_QUEUE, "node.${STRATAVORE_NODE}")
+        queues = (*(queue.name for queue in broker.task_queues), "node.${STRATAVORE_NODE}")
         for part in ("daphne", "beat", "nodeagent", *queues):
             assert part in text, f"{places}: nothing runs {part}"
 

@@ -34,9 +34,10 @@ def test_a_model_may_be_asked_for_shorter_vectors_and_an_older_model_by_its_name
     endpoint: Endpoint, settings: Any
 ) -> None:
     settings.EMBEDDING_DIMENSION, settings.EMBEDDING_KEY = 3, ""
-    OpenAIEmbedder("older").embed_query("abc")
-    assert endpoint.asked[0]["dimensions"] == 3
-    assert endpoint.asked[0]["model"] == "older"
+    for embedder in (OpenAIEmbedder(), OpenAIEmbedder("older"), OpenAIEmbedder("older", 5)):
+        embedder.embed_query("abc")
+    asked = [(body["model"], body.get("dimensions")) for body in endpoint.asked]
+    assert asked == [("letters", 3), ("older", None), ("older", 5)]
     assert "authorization" not in endpoint.headers[0]
 
 
