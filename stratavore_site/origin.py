@@ -1,14 +1,15 @@
-"""Tell the audit log by which door an act came: page, API, admin, command line or task."""
+"""Tell the audit log by which door an act came (page, API, admin, command line or task), and events of which trace."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from celery.signals import task_prerun
+from celery.signals import task_postrun, task_prerun
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from outbox import trace
 from outbox.origin import Origin, origin, set_origin
 from outbox.states import Source
 
@@ -30,11 +31,11 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if self.is_async:
             return self._later(request)
-        with origin(origin_of(request)):
+        with origin(origin_of(request)), trace.following(trace_of(request)):
             return self.get_response(request)  # type: ignore[no-any-return]
 
     async def _later(self, request: HttpRequest) -> HttpResponse:
-        with origin(origin_of(request)):
+        with origin(origin_of(request)), trace.following(trace_of(request)):
             return await self.get_response(request)  # type: ignore[no-any-return]
 
 
@@ -43,6 +44,11 @@ def origin_of(request: HttpRequest) -> Origin:
     source = next((source for start, source in DOORS if request.path.startswith(start)), Source.PAGE)
     request_id = structlog.contextvars.get_contextvars().get("request_id", "")
     return Origin(source, ip=client_ip(request), request_id=request_id)
+
+
+def trace_of(request: HttpRequest) -> str:
+    """Return the trace that a request belongs to: its caller's, or a new one."""
+    return trace.next_hop(request.META.get("HTTP_TRACEPARENT", ""))
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -55,6 +61,15 @@ def client_ip(request: HttpRequest) -> str:
 
 
 @task_prerun.connect
-def come_from_task(task_id: str = "", **_: Any) -> None:
-    """Let acts of a task name it: its id is that of the outbox entry that asked for it."""
+def come_from_task(task_id: str = "", task: Any = None, **_: Any) -> None:
+    """Let acts of a task name it: its id is that of the outbox entry that asked for it, and so is its trace."""
     set_origin(Origin(Source.TASK, request_id=task_id))
+    header = str((task.request.get(trace.NAME) if task is not None else "") or "")
+    if header:
+        structlog.contextvars.bind_contextvars(**{trace.NAME: trace.next_hop(header)})
+
+
+@task_postrun.connect
+def leave_trace(**_: Any) -> None:
+    """A worker's thread goes on with another task."""
+    structlog.contextvars.unbind_contextvars(trace.NAME)

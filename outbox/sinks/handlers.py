@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
+from outbox import trace
 from outbox.envelope import Outgoing
 from outbox.sinks.outcome import Outcome
 
@@ -22,7 +23,7 @@ def handle(event: Outgoing) -> None:
     for pattern, paths in settings.OUTBOX_HANDLERS.items():
         if fnmatchcase(event.type, pattern):
             for path in paths:
-                with transaction.atomic():
+                with transaction.atomic(), trace.following(event.traceparent):
                     import_string(path)(event)
 
 

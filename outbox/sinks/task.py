@@ -3,6 +3,7 @@
 import json
 from threading import Lock
 
+from outbox import trace
 from outbox.envelope import Outgoing
 from outbox.exceptions import BrokerUnavailable
 from outbox.sinks.celery_broker import CeleryBroker
@@ -30,4 +31,5 @@ def send(task: Outgoing) -> None:
 
 
 def _send(task: Outgoing, arguments: list[object]) -> None:
-    _broker.send(task.type, args=arguments, queue=task.routing_key, task_id=str(task.event_id))
+    headers = {trace.NAME: task.traceparent} if task.traceparent else {}
+    _broker.send(task.type, args=arguments, queue=task.routing_key, task_id=str(task.event_id), headers=headers)
