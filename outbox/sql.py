@@ -179,6 +179,10 @@ PURGE_DELIVERED = """
 """
 PURGED_THROUGH = "SELECT last_value FROM outbox_purged"
 
+DEAD_AND_LIVE = "SELECT n_dead_tup, n_live_tup FROM pg_stat_user_tables WHERE relid = 'outbox_entry'::regclass"
+# If autovacuum is at it already, that will do. Without truncating, which would lock writers out.
+VACUUM = "VACUUM (SKIP_LOCKED, TRUNCATE false) outbox_entry"
+
 # --- Audit log ---
 
 # As above. The acts are signed already: they are written as they are.

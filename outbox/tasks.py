@@ -10,6 +10,7 @@ from outbox.services.sample import take_sample
 from outbox.services.seal import seal_committed
 from outbox.services.send import send_due
 from outbox.services.tell import tell_due
+from outbox.services.tend import tend as tend_table
 
 
 @shared_task
@@ -24,6 +25,12 @@ def purge() -> None:
     purge_delivered()
     purge_deliveries()
     purge_notifications()
+
+
+@shared_task
+def tend() -> None:
+    """Vacuum the table of entries if much of it is dead."""
+    tend_table()
 
 
 @shared_task

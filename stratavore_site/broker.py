@@ -72,6 +72,7 @@ beat_schedule = {
     # What is said wakes the embedder; this is for lost wake-ups, and for retries that fall due.
     "embed-waiting": {"task": "runners.tasks.embed_waiting", "schedule": 10.0, "options": {"expires": 10}},
     "queue-the-rest": {"task": "runners.tasks.queue_the_rest", "schedule": 3600.0, "options": {"expires": 3600}},
+    "tend-outbox": {"task": "outbox.tasks.tend", "schedule": 10.0, "options": {"expires": 10}},
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     # Work is given out by events; this is for what none tells, such as working hours that begin.
     "look-after-agents": {"task": "agents.tasks.look_after", "schedule": 30.0, "options": {"expires": 30}},

@@ -30,7 +30,7 @@ class Entry(models.Model):
     traceparent = models.CharField(max_length=55, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    sequence = models.BigIntegerField(null=True, unique=True)
+    sequence = models.BigIntegerField(null=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=12)
@@ -45,6 +45,8 @@ class Entry(models.Model):
         verbose_name = "outbox entry"
         verbose_name_plural = "outbox entries"
         constraints = [
+            # What has no position yet is in no index of positions: a writer pays for three, not five.
+            models.UniqueConstraint(name="entry_sequence", fields=["sequence"], condition=Q(sequence__isnull=False)),
             models.CheckConstraint(name="entry_kind_known", condition=Q(kind__in=Kind.values)),
             models.CheckConstraint(name="entry_status_known", condition=Q(status__in=Status.values)),
             models.CheckConstraint(name="entry_lane_not_negative", condition=Q(lane__gte=0)),
@@ -81,7 +83,7 @@ class Entry(models.Model):
                 condition=Q(status=Status.PENDING, next_attempt_at__isnull=False),
             ),
             models.Index(name="entry_dead", fields=["id"], condition=Q(status=Status.DEAD)),
-            models.Index(name="entry_aggregate", fields=["aggregate", "sequence"]),
+            models.Index(name="entry_history", fields=["aggregate", "sequence"], condition=Q(sequence__isnull=False)),
         ]
 
     def __str__(self) -> str:

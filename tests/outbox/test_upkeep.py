@@ -8,11 +8,12 @@ from pytest_django import Settings
 
 from outbox.metrics import backlog
 from outbox.models import Entry
+from outbox.services import tend as tending
 from outbox.services.number import number_committed
 from outbox.services.relay import relay_all
 from outbox.services.retention import purge_dead, purge_delivered
 from outbox.states import Status
-from tests.outbox.stream import happen
+from tests.outbox.stream import happen, wait_for
 
 
 def kill(n: int) -> None:
@@ -103,3 +104,35 @@ def test_the_relay_reads_through_its_small_indexes() -> None:
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "entry_fresh" in plan
     assert "entry_failed" in plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_dead_of_the_table_is_removed_when_it_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tending, "MIN_DEAD", 20)
+    assert not tending.tend()
+    for n in range(30):
+        happen("a:1", n)
+    relay_all()
+
+    def has_vacuumed() -> bool:
+        with connection.cursor() as cursor:
+            # The server's figures come a little later than the rows.
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+        return tending.tend()
+
+    wait_for(has_vacuumed, what="the figures of what is dead")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'outbox_entry'")
+        assert cursor.fetchone() == (0,)
+    assert not tending.tend()
+    assert Entry.objects.delivered().count() == 30
+
+
+@pytest.mark.django_db
+def test_what_has_no_position_yet_is_in_no_index_of_positions() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indexname FROM pg_indexes WHERE tablename = 'outbox_entry'"
+            " AND indexdef LIKE '%%sequence%%' AND indexdef NOT LIKE '%%sequence IS%%'"
+        )
+        assert cursor.fetchall() == []
