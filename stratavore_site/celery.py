@@ -16,6 +16,7 @@ app.autodiscover_tasks(["outbox", "runners", "agents"])
 
 
 from stratavore_site import origin as origin  # noqa: E402 - tells the audit log which task acts
+from stratavore_site import queue_check as queue_check  # noqa: E402 - a queue that is not as declared ends a worker
 from stratavore_site import relaying as relaying  # noqa: E402 - a worker that serves the wake-ups relays
 
 
