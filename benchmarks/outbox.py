@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -176,22 +175,20 @@ def _bare_relay() -> None:
 
 def _latency(rate: int) -> tuple[float, float]:
     """Return the median and 99th percentile of milliseconds from commit to receipt, with a Celery worker relaying."""
-    arrivals: list[tuple[float, float]] = []
-    done = threading.Event()
     count = rate * SECONDS
-    with _worker(), _receiving(arrivals, done):
+    with _worker(), _empty_reader(count + 1) as reader:
+        # The worker has to start first.
         _publish_one()
-        _wait(lambda: bool(arrivals), "the worker's first delivery")
-        arrivals.clear()
+        _wait(lambda: not Entry.objects.pending().exists(), "the worker's first delivery")
         begun = time.monotonic()
         for n in range(count):
             pause = begun + n / rate - time.monotonic()
             if pause > 0:
                 time.sleep(pause)
             _publish_one()
-        _wait(lambda: len(arrivals) >= count, "every event")
-        done.set()
-    waits = sorted((received - committed) * 1000 for committed, received in arrivals)
+        text, _ = reader.communicate(timeout=DEADLINE_SECONDS)
+    arrivals = sorted(json.loads(text.splitlines()[-1]))[1:]
+    waits = [(received - committed) * 1000 for committed, received in arrivals]
     cuts = statistics.quantiles(waits, n=100, method="inclusive")
     return cuts[49], cuts[98]
 
@@ -206,28 +203,27 @@ def _publish_one() -> None:
 
 
 @contextmanager
-def _receiving(arrivals: list[tuple[float, float]], done: threading.Event) -> Iterator[None]:
-    """Note when each event was committed and when it was received."""
-
-    def note(message: Any) -> None:
-        arrivals.append((json.loads(message.body)["data"]["at"], time.time()))
-
-    def receive() -> None:
-        _consume(note, done)
-
-    thread = threading.Thread(target=receive)
-    thread.start()
+def _empty_reader(count: int) -> Iterator["subprocess.Popen[str]"]:
+    """Run a reader that will tell of the next `count` events."""
+    with Connection(settings.AMQP_URL) as opened:
+        opened.default_channel.queue_purge(QUEUE)  # type: ignore[attr-defined]
+    command = [sys.executable, "-m", "benchmarks._reader", settings.AMQP_URL, QUEUE, str(count)]
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield
+        if reader.stdout is None or reader.stdout.readline() != "reading\n":
+            raise SystemExit("The reader could not begin.")
+        yield reader
     finally:
-        done.set()
-        thread.join()
+        reader.kill()
+        reader.wait()
 
 
 @contextmanager
 def _reading() -> Iterator[None]:
     """Run a reader in a process of its own, so that it does not share our interpreter."""
-    reader = subprocess.Popen([sys.executable, "-m", "benchmarks._reader", settings.AMQP_URL, QUEUE])
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks._reader", settings.AMQP_URL, QUEUE], stdout=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -244,18 +240,6 @@ def _worker() -> Iterator[None]:
     finally:
         worker.terminate()
         worker.wait()
-
-
-def _consume(note: Callable[[Any], object], done: threading.Event) -> None:
-    with Connection(settings.AMQP_URL) as opened:
-        channel: Any = opened.default_channel
-        channel.queue_purge(QUEUE)
-        channel.basic_consume(QUEUE, no_ack=True, callback=note)
-        while not done.is_set():
-            try:
-                opened.drain_events(timeout=0.2)
-            except TimeoutError:
-                continue
 
 
 def _entry(n: int) -> Entry:

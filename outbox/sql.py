@@ -45,7 +45,8 @@ NUMBER = f"""
         SELECT id, nextval('outbox_position') AS position
         FROM (SELECT id FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT %(chunk)s) AS waiting
     ) AS numbered
-    WHERE entry.id = numbered.id;
+    WHERE entry.id = numbered.id
+    RETURNING entry.lane;
     {STREAM_STATE}
 """  # noqa: S608 - only constants go in
 

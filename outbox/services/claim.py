@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -61,12 +62,18 @@ class Batch:
 def ready_lanes(without: Collection[int]) -> list[int]:
     """Return lanes with enough work for one batch, chosen at random so that relays spread over them."""
     lanes = [lane for lane in range(settings.OUTBOX_LANES) if lane not in without]
-    waiting = prepared.run(
+    waiting: Any = prepared.run(
         sql.READY_LANES, {"lanes": lanes, "floors": FLOORS.of(lanes), "limit": settings.OUTBOX_BATCH}
     )
-    random.shuffle(waiting)
+    return enough_for_a_batch(waiting)
+
+
+def enough_for_a_batch(waiting: Iterable[tuple[int, int]]) -> list[int]:
+    """Return some of these lanes, given with how many entries wait in each."""
+    shuffled = list(waiting)
+    random.shuffle(shuffled)
     chosen, total = [], 0
-    for lane, count in waiting:
+    for lane, count in shuffled:
         if total >= settings.OUTBOX_BATCH:
             break
         chosen.append(lane)

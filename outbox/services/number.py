@@ -1,11 +1,22 @@
 """Give committed entries their position in the stream."""
 
+from collections import Counter
+from dataclasses import dataclass
+
 from django.db import connection
 
 from outbox import prepared, sql
 
 #: Rows numbered in one transaction: about 0.2 s, so that no reader waits long for the lock behind a backlog.
 CHUNK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """How far the stream reaches, and how many entries of each lane got a position just now."""
+
+    top: int
+    lanes: Counter[int]
 
 
 def number_committed() -> int:
@@ -16,10 +27,17 @@ def number_committed() -> int:
     Call it outside a transaction; inside one the lock would be held, and the numbers hidden, until its end.
     """
     unnumbered, top = _stream_state()
-    while unnumbered:
-        numbered, top = _number_chunk()
-        unnumbered = numbered == CHUNK
-    return top
+    return number_now().top if unnumbered else top
+
+
+def number_now() -> Numbered:
+    """Do the same without asking first whether there is anything, and tell in which lanes it was."""
+    lanes = Counter[int]()
+    while True:
+        given, top = _number_chunk()
+        lanes.update(given)
+        if len(given) < CHUNK:
+            return Numbered(top, lanes)
 
 
 def _stream_state() -> tuple[bool, int]:
@@ -28,12 +46,12 @@ def _stream_state() -> tuple[bool, int]:
     return bool(unnumbered), int(top)
 
 
-def _number_chunk() -> tuple[int, int]:
-    """Give positions to some entries; return to how many, and the highest given."""
+def _number_chunk() -> tuple[list[int], int]:
+    """Give positions to some entries; return their lanes, and the highest position given."""
     with connection.cursor() as cursor:
         cursor.execute(sql.NUMBER, {"chunk": CHUNK})
         cursor.nextset()
-        numbered = int(cursor.rowcount)
+        lanes = [lane for (lane,) in cursor.fetchall()]
         cursor.nextset()
         _, top = cursor.fetchone()
-    return numbered, int(top)
+    return lanes, int(top)

@@ -9,8 +9,8 @@ import structlog
 from outbox import prepared, sql
 from outbox.envelope import Outgoing
 from outbox.exceptions import BrokerMismatch, BrokerUnavailable
-from outbox.services.claim import FLOORS, claim, locked_lanes, ready_lanes
-from outbox.services.number import number_committed
+from outbox.services.claim import FLOORS, claim, enough_for_a_batch, locked_lanes, ready_lanes
+from outbox.services.number import number_committed, number_now
 from outbox.services.wake import wake
 from outbox.sinks import exchange, handlers, news, task
 from outbox.sinks.outcome import Outcome
@@ -50,8 +50,11 @@ def relay_all() -> int:
     """
     settled, idle = 0, set[int]()
     turn_ends = time.monotonic() + TURN_SECONDS
-    news.tell(number_committed())
-    while lanes := ready_lanes(without=idle):
+    numbered = number_now()
+    news.tell(numbered.top)
+    # What just got a position is what there is to deliver, as a rule: what is left over is looked for afterwards.
+    lanes = enough_for_a_batch(numbered.lanes.items()) or ready_lanes(without=idle)
+    while lanes:
         try:
             count = relay_once(lanes)
         except (BrokerUnavailable, BrokerMismatch) as error:
@@ -65,6 +68,7 @@ def relay_all() -> int:
             wake()
             break
         news.tell(number_committed())
+        lanes = ready_lanes(without=idle)
     return settled
 
 

@@ -44,25 +44,23 @@ class CeleryBroker:
             raise
 
     def nudge(self, queue: str, *, expires: float) -> None:
-        """Put a message without content in `queue`: for who listens there, a tenth of a task's cost.
+        """Put a message without content in `queue`, for who listens there: a tenth of a task's cost.
 
         Raises BrokerUnavailable.
         """
         try:
             self._connect()
+            channel = self._connection.default_channel
             if queue not in self._declared:
-                current_app.amqp.queues[queue](self._connection.default_channel).declare()
+                current_app.amqp.queues[queue](channel).declare()
                 self._declared.add(queue)
-            self._producer.publish(
+            message = channel.prepare_message(
                 b"",
-                exchange="",
-                routing_key=queue,
-                expiration=expires,
-                delivery_mode=1,
                 content_type="application/octet-stream",
                 content_encoding="binary",
-                retry=False,
+                properties={"delivery_mode": 1, "expiration": str(int(expires * 1000))},
             )
+            channel.basic_publish(message, exchange="", routing_key=queue)
         except self._losses() as error:
             self.close()
             raise BrokerUnavailable(f"Celery's broker was lost: {error or type(error).__name__}") from error

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from outbox import trace
 from outbox.models import Entry
+from outbox.origin import Origin, origin
 from outbox.services import enqueue, publish
 from outbox.services.relay import relay_all
 from stratavore_site.origin import OriginMiddleware, come_from_task, leave_trace
@@ -85,9 +86,10 @@ def test_a_task_carries_the_trace_and_goes_on_with_it() -> None:
     class Running:
         request = message.headers
 
-    come_from_task(task_id="t", task=Running())
-    try:
-        assert trace_id(trace.current()) == trace_id(CALLER)
-    finally:
-        leave_trace()
+    with origin(Origin()):
+        come_from_task(task_id="t", task=Running())
+        try:
+            assert trace_id(trace.current()) == trace_id(CALLER)
+        finally:
+            leave_trace()
     assert trace.current() == ""
