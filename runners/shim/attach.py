@@ -31,6 +31,8 @@ INPUT_LIMIT_BYTES = 262_144
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_LOOK_SECONDS = 1.0
 FRAME_HEAD_BYTES = 8
+#: States of a container that was started here only after its engine has prepared it for another start.
+NOT_BEGUN = ("configured", "created", "initialized")
 
 
 def main() -> None:
@@ -261,23 +263,28 @@ class Attachment:
                 state = self._engine.state()
                 if not state.get("Running") and not state.get("Paused"):
                     return self._ended(state)
-                if pause > FIRST_LOOK_SECONDS:
-                    # It lives, so it was the engine that left. What was printed meanwhile went by.
+                # An engine that is slow still calls it running when it has ended. Attaching then would make Podman
+                # prepare it for another start, and forget how it ended: its process on this machine must live.
+                if pause > FIRST_LOOK_SECONDS and self._lives():
+                    # So it was the engine that left. What was printed meanwhile went by.
                     self._attach()
                     log("Attached anew: the engine had dropped the connection.")
-                    return None
+                    # It may have ended in between after all; the stream of one that is not started never ends.
+                    again = self._engine.state()
+                    return self._ended(again) if again.get("Status") in NOT_BEGUN else None
             except EngineRefused as refusal:
                 if refusal.status == 404:
                     return self._tell(None, "lost: its container was removed")
                 log(f"The engine does not tell how the container does: {refusal}")
             except EngineGone as error:
-                if self._is_gone():
+                if self._start_ticks is not None and not self._lives():
                     return self._tell(None, f"lost: the container ended while its engine was away ({error})")
             self._rest(pause)
             pause = min(2 * pause, LONGEST_LOOK_SECONDS)
 
-    def _is_gone(self) -> bool:
-        return self._start_ticks is not None and identity.start_ticks(self._pid) != self._start_ticks
+    def _lives(self) -> bool:
+        """Say whether the container's first process runs on this machine; one that ended before it was noted does not."""
+        return self._start_ticks is not None and identity.is_alive(identity.boot_id(), self._pid, self._start_ticks)
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not for signals."""
@@ -287,6 +294,8 @@ class Attachment:
                 self._heed()
 
     def _ended(self, state: dict[str, object]) -> int:
+        if state.get("Status") in NOT_BEGUN:
+            return self._tell(None, "lost: it ended just when it was attached anew, and its engine forgot how")
         code = int(str(state.get("ExitCode") or 0))
         out_of_memory = bool(state.get("OOMKilled")) or (self._cgroup is not None and self._cgroup.killed)
         return self._tell(code, "memory" if out_of_memory and code else "")

@@ -16,6 +16,7 @@ from runners.runtimes.process import ProcessRuntime
 from runners.shim import identity, rundir
 from tests.podman import IMAGE, Podman
 from tests.runners.shim.attempt import Attempt, wait_for
+from tests.slow_engine import SlowEngine
 
 pytestmark = pytest.mark.xdist_group("podman")
 
@@ -304,6 +305,23 @@ def test_it_outlives_the_engines_service(attempt: ContainerAttempt) -> None:
     (attempt.workspace / "go").touch()
     assert attempt.exit()["code"] == 4
     assert attempt.lines() == ["one", "two"]
+
+
+def test_an_engine_that_is_slow_to_note_the_end_does_not_forget_the_exit_code(
+    attempt: ContainerAttempt, tmp_path: Path, settings: Settings
+) -> None:
+    # Its stream has ended, and for three looks it is still called running.
+    engine = SlowEngine(attempt.podman.socket, tmp_path / "slow.sock", stale_looks=3)
+    settings.CONTAINER_ENGINE = str(engine.path)
+    attempt.shell("while [ ! -e go ]; do sleep 0.05; done; echo problem; exit 7")
+    wait_for(lambda: rundir.has(str(attempt.directory), rundir.CONTAINER), "the attachment has seen it run", 60)
+    (attempt.workspace / "go").touch()
+    record = attempt.exit()
+    assert (record["code"], record["reason"]) == (7, "exited")
+    assert engine.told_all
+    assert attempt.lines() == ["problem"]
+    assert "Attached anew" not in attempt.log()
+    engine.close()
 
 
 def test_its_first_process_is_known_so_that_it_can_be_measured(attempt: ContainerAttempt) -> None:
