@@ -1,11 +1,12 @@
 """The events that runners publish: type, routing key, data. The only place that spells them."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from outbox.registry import register
 from outbox.services import publish
 from outbox.states import Severity
-from runners.models import Operation, Runner, Session, Worktree
+from runners.models import Node, Operation, Project, Runner, Session, Worktree
 from runners.states import RunnerStatus as S
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ _OPERATION_DATA = {
     "skipped": "integer",
     "actor": "string",
 }
+_PROJECT_DATA = {"project": "string", "path": "string", "changed": "strings", "actor": "string"}
+_NODE_DATA = {"node": "string", "status": "string", "actor": "string"}
 _SESSION_DATA = {"session_id": "uuid", "runner_id": "uuid", "project": "string", "backend": "string"}
 
 _DESCRIPTIONS = {
@@ -105,6 +108,11 @@ def register_types() -> None:
     register("operation.started", description="An operation over many items began.", data=_OPERATION_DATA)
     register("operation.progress", description="How far an operation is; at most twice a second.", data=_OPERATION_DATA)
     register("operation.finished", description="An operation is done or was cancelled.", data=_OPERATION_DATA)
+    register("project.created", description="A project was made.", data=_PROJECT_DATA)
+    register("project.changed", description="A project's settings, limits or quota were changed.", data=_PROJECT_DATA)
+    register("project.archived", description="A project was archived: nothing starts in it.", data=_PROJECT_DATA)
+    register("node.draining", description="A node takes no new runners.", data=_NODE_DATA)
+    register("node.undrained", description="A draining node may take runners again.", data=_NODE_DATA)
     register("session.created", description="A conversation began.", data=_SESSION_DATA)
     register("session.resumed", description="A runner goes on with an earlier conversation.", data=_SESSION_DATA)
 
@@ -188,6 +196,28 @@ def worktree_changed(runner: Runner, worktree: Worktree, found: "Found | None") 
         subject=str(runner.pk),
         routing_key=f"worktree.changed.{runner.project.name}",
         data=data,
+    )
+
+
+def project_event(name: str, project: Project, *, actor: str, changed: Iterable[str] = ()) -> None:
+    """Publish that a project was made, changed (in these fields) or archived."""
+    publish(
+        name,
+        aggregate=f"project:{project.name}",
+        subject=project.name,
+        routing_key=f"{name}.{project.name}",
+        data={"project": project.name, "path": project.path, "changed": list(changed), "actor": actor},
+    )
+
+
+def node_event(name: str, node: Node, *, status: str, actor: str) -> None:
+    """Publish that somebody took a node out of service, or back in."""
+    publish(
+        name,
+        aggregate=f"node:{node.name}",
+        subject=node.name,
+        routing_key=f"{name}.{node.name}",
+        data={"node": node.name, "status": str(status), "actor": actor},
     )
 
 

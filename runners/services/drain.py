@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from runners import acts
+from runners import acts, events
 from runners.models import Node
 from runners.sql import database_now
 from runners.states import NodeStatus
@@ -20,6 +20,7 @@ def drain_node(node: Node, *, actor: str) -> Node:
     if before != NodeStatus.DRAINING:
         Node.objects.filter(pk=node.pk).update(status=NodeStatus.DRAINING)
         acts.on_node("drain", node, actor=actor, before={"status": before}, after={"status": NodeStatus.DRAINING})
+        events.node_event("node.draining", node, status=NodeStatus.DRAINING, actor=actor)
     node.refresh_from_db()
     return node
 
@@ -32,5 +33,6 @@ def undrain_node(node: Node, *, actor: str) -> Node:
     status = NodeStatus.ONLINE if here else NodeStatus.OFFLINE
     if Node.objects.filter(pk=node.pk, status=NodeStatus.DRAINING).update(status=status):
         acts.on_node("undrain", node, actor=actor, before={"status": NodeStatus.DRAINING}, after={"status": status})
+        events.node_event("node.undrained", node, status=status, actor=actor)
     node.refresh_from_db()
     return node

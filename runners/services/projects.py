@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from runners import acts
+from runners import acts, events
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Project, ResourceQuota
 from runners.services.limits import limits_of_project, set_limits
@@ -37,16 +37,28 @@ def create_project(
         isolation=isolation,
         worktree_end=worktree_end,
     )
+    _check(project)
+    try:
+        with transaction.atomic():
+            project.save()
+    except IntegrityError:
+        # Another took the name since it was looked for: now it is seen.
+        _check(project)
+        raise
+    _write_quota(project, max_concurrent_runners)
+    set_limits(project, limits or {})
+    acts.on_project("create", project, actor=actor, after={"path": project.path, **_editable(project)})
+    events.project_event("project.created", project, actor=actor)
+    return project
+
+
+def _check(project: Project) -> None:
+    """Raise InvalidRequest with the first field that is wrong."""
     try:
         project.full_clean()
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidRequest(" ".join(messages), field=field) from None
-    project.save()
-    _write_quota(project, max_concurrent_runners)
-    set_limits(project, limits or {})
-    acts.on_project("create", project, actor=actor, after={"path": project.path, **_editable(project)})
-    return project
 
 
 @transaction.atomic
@@ -87,6 +99,7 @@ def archive_project(project: Project, *, actor: str) -> Project:
         .update(status=archived, archived_at=timezone.now())
     ):
         acts.on_project("archive", project, actor=actor, before={"status": project.status}, after={"status": archived})
+        events.project_event("project.archived", project, actor=actor)
     project.refresh_from_db()
     return project
 
@@ -104,4 +117,6 @@ def change_project(project: Project, *, actor: str, **changes: Any) -> Project:
     after = _editable(project)
     if after != before:
         acts.on_project("change", project, actor=actor, before=before, after=after)
+        changed = sorted(name for name in after.keys() | before.keys() if after.get(name) != before.get(name))
+        events.project_event("project.changed", project, actor=actor, changed=changed)
     return project
