@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from django.conf import settings
+
 from runners.backends import gemini_stream
 from runners.backends.base import (
     Backend,
@@ -70,8 +72,10 @@ class GeminiBackend(Backend):
         check_model(request.model)
 
     def command(self, runner: Any, program: str) -> Command:
-        # Whoever made the directory a project said that it may be worked in; without a terminal nobody can be asked.
-        argv = [program, "--output-format", "stream-json", "--skip-trust"]
+        argv = [program, "--output-format", "stream-json"]
+        if settings.TRUST_WORKSPACES:
+            # Whoever made the directory a project said so; without a terminal nobody can be asked.
+            argv.append("--skip-trust")
         if not any(flag.partition("=")[0] == "--approval-mode" for flag in runner.flags):
             argv += ["--approval-mode", "default"]
         if runner.model:

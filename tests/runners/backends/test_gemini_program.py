@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from runners.backends.gemini import GeminiBackend
 from runners.models import Session
@@ -119,6 +120,19 @@ def test_a_second_attempt_of_a_new_conversation_does_not_meet_the_first(runs: Ru
     second = runs.run(generation=2)
     assert second.failures == []
     assert runs.run(generation=1).failures[0].startswith("Error starting session")
+
+
+def test_a_node_that_trusts_no_workspace_leaves_it_to_the_programs_own_settings(
+    runs: Runs, model_server: ModelServer, home: Path, worktree: Path, settings: Settings
+) -> None:
+    settings.TRUST_WORKSPACES = False
+    ledger = runs.run()
+    assert model_server.requests == [], "nobody was asked anything"
+    assert "trust" in ledger.failures[0].lower(), ledger.failures
+
+    (home / ".gemini" / "trustedFolders.json").write_text(json.dumps({str(worktree): "TRUST_FOLDER"}))
+    model_server.script(Answer("It is made."))
+    assert runs.run().said() == [("assistant", "", "It is made.")]
 
 
 def test_a_refused_key_is_a_failure_that_says_so(runs: Runs, model_server: ModelServer) -> None:
