@@ -12,7 +12,7 @@ from runners.runtimes.shim_client import ShimGone, ShimRefused
 from runners.services import embedding, enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.search_index import EMBED_TASK
-from runners.services.start import start_on_node
+from runners.services.start import refuse_stale, start_on_node
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +27,9 @@ def start_runner(runner_id: str, generation: int) -> None:
 def stop_runner(runner_id: str, generation: int, grace_seconds: int) -> None:
     """Ask the shim of one attempt to end it; without a shim, see to it that none starts."""
     runner = Runner.objects.get(pk=runner_id)
+    # Of an older attempt nothing is left to stop; what is there all the same, the reconciler fences.
+    if refuse_stale(runner, generation, what="a stop"):
+        return
     get_runtime(runner.runtime).stop(
         run_directory(runner.pk, generation), grace_seconds=grace_seconds, reason=runner.reason or "stopped"
     )
@@ -46,6 +49,8 @@ def resume_runner(runner_id: str, generation: int) -> None:
 
 def _steer(runner_id: str, generation: int, verb: str) -> None:
     runner = Runner.objects.get(pk=runner_id)
+    if refuse_stale(runner, generation, what=f"a {verb}"):
+        return
     try:
         getattr(get_runtime(runner.runtime), verb)(run_directory(runner.pk, generation))
     except ShimGone:

@@ -53,7 +53,8 @@ def start_on_node(runner_id: UUID, generation: int) -> bool:
     runner = Runner.objects.select_related("project", "node", "session").attempt(runner_id, generation).first()
     if runner is None or runner.status != RunnerStatus.STARTING:
         log.info("start_refused", runner_id=str(runner_id), generation=generation, status=runner and runner.status)
-        _record_if_stale(runner_id, generation)
+        if (present := Runner.objects.filter(pk=runner_id).first()) is not None:
+            refuse_stale(present, generation, what="a start")
         return False
     try:
         spec = specification(runner)
@@ -80,10 +81,12 @@ def _end_older(runner: Runner, runtime: Runtime) -> None:
 
 
 @transaction.atomic
-def _record_if_stale(runner_id: UUID, generation: int) -> None:
-    runner = Runner.objects.filter(pk=runner_id, generation__gt=generation).first()
-    if runner is not None:
-        acts.stale(runner, generation, what="a start")
+def refuse_stale(runner: Runner, generation: int, *, what: str) -> bool:
+    """Say whether a command is of an older attempt than the runner's, and keep that it was refused."""
+    if runner.generation <= generation:
+        return False
+    acts.stale(runner, generation, what=what)
+    return True
 
 
 def specification(runner: Runner) -> dict[str, Any]:
@@ -108,6 +111,7 @@ def specification(runner: Runner) -> dict[str, Any]:
         "limits": limits,
         "rlimits": rlimits(limits),
         "nudge": str(nudge_socket()),
+        "control_group": settings.CONTROL_GROUP,
     }
 
 

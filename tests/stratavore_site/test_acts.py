@@ -15,8 +15,10 @@ from agents.models import Personality
 from outbox.models import AuditEntry, Entry
 from outbox.services.number import number_committed
 from outbox.states import Status
+from runners import tasks
 from runners.exceptions import QuotaExceeded
 from runners.models import Runner
+from runners.runtimes import run_directory
 from runners.services import launch_runner
 from runners.services.ingest import Batch, ingest
 from runners.services.start import start_on_node
@@ -256,6 +258,16 @@ def test_telemetry_of_an_older_attempt_is_refused_on_record() -> None:
     ingest(Batch(runner.pk, generation=1, start_offset=0, end_offset=10, records=[]))
     assert (acts(), last().actor, last().target_id) == (["runner.refuse_stale"], "system:node", str(runner.pk))
     assert (last().before, last().after) == ({"generation": 1}, {"generation": 2})
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments"), [(tasks.stop_runner, (10,)), (tasks.pause_runner, ()), (tasks.resume_runner, ())]
+)
+def test_a_command_to_an_older_attempt_is_refused_on_record(task: Any, arguments: tuple[int, ...]) -> None:
+    runner = older_attempt()
+    task(str(runner.pk), 1, *arguments)
+    assert acts() == ["runner.refuse_stale"]
+    assert not run_directory(runner.pk, 1).exists()
 
 
 def test_a_start_of_an_older_attempt_is_refused_on_record() -> None:
