@@ -167,6 +167,14 @@ def engine_socket(name: str) -> str:
     return path
 
 
+def control_group(name: str) -> str:
+    """Return the directory of a control group, "none", or nothing."""
+    value = os.environ.get(name, "").strip()
+    if value not in ("", "none") and not Path(value).is_absolute():
+        raise ImproperlyConfigured(f"{name} must be `none` or the absolute directory of a control group: {value!r}.")
+    return value
+
+
 def docker_host(name: str) -> str:
     """Return the path in Docker's own variable where it is a unix socket; it may well be another program's affair."""
     value = os.environ.get(name, "").strip()
@@ -185,7 +193,9 @@ def database(value: str, *, pool_size: int) -> dict[str, Any]:
     config["CONN_MAX_AGE"] = 0
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),
-        "pool": {"min_size": 1, "max_size": pool_size, "timeout": 10},
+        # While the server is away its pauses double until it gives up, by default after five minutes: whoever asks then
+        # waits for minutes more when the server is long back. Who gave up begins anew at once, when it is asked.
+        "pool": {"min_size": 1, "max_size": pool_size, "timeout": 10, "reconnect_timeout": 10},
         "application_name": "stratavore",
     }
     return config
