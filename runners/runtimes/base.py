@@ -41,3 +41,6 @@ class Runtime(Protocol):
 
     def record_lost(self, run_dir: Path) -> bool:
         """Record the end of an attempt whose supervisor died without doing so; return whether it was needed."""
+
+    def tell_end(self, run_dir: Path) -> bool:
+        """Tell the recorded end of an attempt whose supervisor had no room to; return whether it was needed."""

@@ -23,6 +23,8 @@ RETRY_SECONDS = 0.01
 #: Where a node's zygote listens, beside its run directories.
 ZYGOTE_SOCKET = "zygote.sock"
 LOG_TAIL_BYTES = 2000
+#: What exit.json says besides the last record of telemetry.
+OF_EXIT_ONLY = ("ended_at", "boot_id", "spool_error", "lost_bytes")
 
 
 class ProcessRuntime:
@@ -172,6 +174,24 @@ class ProcessRuntime:
         if not rundir.has(str(run_dir), rundir.SHIM) or (lock := rundir.take_lock(str(run_dir))) is None:
             return False
         return self._settle(str(run_dir), lock, "")
+
+    def tell_end(self, run_dir: Path) -> bool:
+        """Append the end to the telemetry of an attempt whose shim had only room for exit.json.
+
+        Raises OSError while the disk is still full.
+        """
+        directory = str(run_dir)
+        if (lock := rundir.take_lock(directory)) is None:
+            return False
+        try:
+            record = rundir.read_json(directory, rundir.EXIT)
+            if record is None or _told_exit(directory) is not None:
+                return False
+            facts = {name: value for name, value in record.items() if name not in OF_EXIT_ONLY}
+            rundir.append_line(directory, rundir.TELEMETRY, {"t": record["ended_at"], "kind": "exit", **facts})
+            return True
+        finally:
+            os.close(lock)
 
     def _settle(self, directory: str, lock: int, stop_reason: str) -> bool:
         """Finish an attempt that no shim holds, and let the lock go; return whether there was anything to do."""

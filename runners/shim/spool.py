@@ -1,6 +1,7 @@
 """What a runner leaves on disk: its terminal as asciicast v2, its telemetry as JSON lines; both only ever grow."""
 
 import codecs
+import contextlib
 import json
 import os
 import socket
@@ -21,8 +22,11 @@ _quote = json.encoder.encode_basestring
 
 def log(text: str) -> None:
     """Write a line to shim.log, which is our standard error."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
-    sys.stderr.flush()
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n"
+    # On a full disk there is no room for it either, and nobody to tell: the agent goes on. Unbuffered, so that nothing
+    # is left to be written later.
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), line.encode(errors="replace"))
 
 
 class AppendFile:
