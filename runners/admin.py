@@ -138,12 +138,20 @@ class NodeAdmin(ReadOnlyAdmin):
     list_filter = [("status", ChoicesCheckboxFilter)]
     search_fields = ["name", "hostname"]
     actions = ["drain_selected", "undrain_selected"]
-    readonly_fields = ["status_badge", "occupied_slots", "shown_programs", "shown_engine", "shown_labels"]
+    readonly_fields = [
+        "status_badge",
+        "occupied_slots",
+        "shown_programs",
+        "shown_engine",
+        "shown_limits",
+        "shown_labels",
+    ]
     fields = [
         ("name", "status_badge"),
         ("hostname", "version"),
         ("occupied_slots", "shown_labels"),
         ("shown_programs", "shown_engine"),
+        "shown_limits",
         ("registered_at", "last_seen_at"),
         "boot_id",
     ]
@@ -177,6 +185,10 @@ class NodeAdmin(ReadOnlyAdmin):
     @display(description="container engine")
     def shown_engine(self, node: Node) -> str:
         return node.engine_label or NONE
+
+    @display(description="limits")
+    def shown_limits(self, node: Node) -> str:
+        return node.limits_label
 
     @display(description="labels")
     def shown_labels(self, node: Node) -> str:

@@ -45,6 +45,10 @@ WORKTREES_DIR = Path(environment.env.str("STRATAVORE_WORKTREES_DIR", str(STATE_D
 NODE_NAME = environment.env.str("STRATAVORE_NODE", environment.hostname())
 NODE_SLOTS = environment.integer("STRATAVORE_NODE_SLOTS", 32, minimum=1)
 NODE_LABELS = environment.names("STRATAVORE_NODE_LABELS", [])
+#: cgroup v2: the group below which runners get theirs, `none`, or empty: the one that systemd delegated, if it did.
+CONTROL_GROUP = environment.control_group("STRATAVORE_CONTROL_GROUP")
+#: Whether agent programs that ask are told that a project's directory may be trusted: see docs/backends.md.
+TRUST_WORKSPACES = environment.boolean("STRATAVORE_TRUST_WORKSPACES", True)
 #: A project's directory must lie below one of these.
 WORKSPACE_ROOTS = environment.directories("STRATAVORE_WORKSPACE_ROOTS", [STATE_DIR / "workspaces"])
 

@@ -427,6 +427,9 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
     engine = serializers.DictField(
         child=serializers.CharField(), help_text="Of containers: name, version, rootless; empty: it has none."
     )
+    control_group = serializers.DictField(
+        help_text="Of its runners, by cgroup v2: path, controllers, kill; empty: it has none, and the shim measures."
+    )
     labels = serializers.ListField(child=serializers.CharField())
     occupied = serializers.IntegerField(help_text="Slots taken.")
 
@@ -441,6 +444,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "occupied",
             "programs",
             "engine",
+            "control_group",
             "status",
             "registered_at",
             "last_seen_at",

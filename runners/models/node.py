@@ -20,6 +20,9 @@ class Node(models.Model):
     engine = models.JSONField(
         default=dict, blank=True, help_text="Container engine found: {name, version, rootless}; empty: none."
     )
+    control_group = models.JSONField(
+        default=dict, blank=True, help_text="cgroup v2 that its runners get: {path, controllers, kill}; empty: none."
+    )
     status = models.CharField(max_length=10, choices=NodeStatus, default=NodeStatus.OFFLINE)
     registered_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)
@@ -42,3 +45,12 @@ class Node(models.Model):
     def engine_label(self) -> str:
         """Its container engine for people: podman 4.3.1; empty where there is none."""
         return f"{self.engine['name']} {self.engine['version']}" if self.engine else ""
+
+    @property
+    def limits_label(self) -> str:
+        """Say by what means runners are held to their limits here."""
+        if not self.control_group:
+            return "measured by the shim"
+        held = self.control_group.get("controllers") or []
+        kernel = f"{' and '.join(held)} by the kernel, the rest " if held else ""
+        return f"{kernel}measured by the shim, ended as a control group"

@@ -26,10 +26,10 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from runners.models import Session
-from runners.node_agent.attempts import attempt_at
+from runners.node_agent.attempts import Attempt, attempt_at
 from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
-from runners.node_agent.processes import Alive, output_bytes, sort_out
+from runners.node_agent.processes import Alive, output_bytes, sort_out, untold
 from runners.node_agent.programs import find_programs
 from runners.node_agent.reader import Reader
 from runners.node_agent.terminals import Terminals
@@ -44,6 +44,8 @@ from runners.services.findings import note_attempt, note_round
 from runners.services.nodes import heartbeat_node, register_node
 from runners.services.reconcile import reconcile_node, superseded
 from runners.services.start import nudge_socket
+from runners.shim.group import means as group_means
+from runners.shim.group import sweep
 from runners.shim.identity import boot_id
 from runners.shim.spool import ShortPath
 from runners.sql import Vitals, write_vitals
@@ -93,7 +95,7 @@ class NodeAgent:
                 loops.create_task(every(ENGINE_SECONDS, "engine", self._look_for_engine))
                 loops.create_task(every(MEASURE_SECONDS, "measure", self._measure))
                 loops.create_task(every(RECONCILE_SECONDS, "reconcile", self._reconcile))
-                loops.create_task(every(RECONCILE_SECONDS, "containers", self._remove_left_containers))
+                loops.create_task(every(RECONCILE_SECONDS, "leftovers", self._remove_leftovers))
                 loops.create_task(keep_trying("terminals", self.terminals.serve))
 
     def _nudge(self, run: str) -> None:
@@ -103,6 +105,8 @@ class NodeAgent:
 
     async def _register(self) -> None:
         programs = await asyncio.to_thread(find_programs)
+        # Shims are forked by our zygote, so what holds for us holds for them.
+        control_group = await asyncio.to_thread(group_means, settings.CONTROL_GROUP)
         await in_database(
             lambda: register_node(
                 self.name,
@@ -113,6 +117,7 @@ class NodeAgent:
                 labels=settings.NODE_LABELS,
                 programs=programs,
                 engine=self.engine,
+                control_group=control_group,
             )
         )
 
@@ -160,7 +165,8 @@ class NodeAgent:
         if not alive and not talked:
             return
         inside = {live.container_pid for live in alive if live.container_pid}
-        trees = await asyncio.to_thread(self.meter.measure, [live.root for live in alive], inside)
+        groups = {live.root: live.group for live in alive if live.group}
+        trees = await asyncio.to_thread(self.meter.measure, [live.root for live in alive], inside, groups)
         now = datetime.fromtimestamp(self.clock.now(), UTC)
         rows = [vitals(live, trees[live.root], now) for live in alive]
         await in_database(lambda: write_vitals(rows))
@@ -191,8 +197,9 @@ class NodeAgent:
         alive, lost = await asyncio.to_thread(sort_out, list(self.reader.open.values()))
         for attempt in lost:
             log.warning("shim_lost", run=attempt.name)
-            await asyncio.to_thread(runtime_of(attempt.directory).record_lost, attempt.directory)
-            await in_database(partial(note_attempt, *attempt.key, rule="dead_shims", node=self.name))
+            await self._mend(attempt, "dead_shims", runtime_of(attempt.directory).record_lost)
+        for attempt in await asyncio.to_thread(untold, list(self.reader.open.values())):
+            await self._mend(attempt, "untold_ends", runtime_of(attempt.directory).tell_end)
         states = {live.key: live.paused for live in alive}
         kept = {attempt.key for attempt in map(attempt_at, self.runs.iterdir()) if attempt}
         await in_database(lambda: reconcile_node(self.name, states, kept))
@@ -206,8 +213,20 @@ class NodeAgent:
             await asyncio.to_thread(stop, directory, grace_seconds=10, reason="superseded")
         await in_database(lambda: note_round(self.name))
 
-    async def _remove_left_containers(self) -> None:
-        """Remove the containers that somebody died before removing. By itself: an engine may be slow."""
+    async def _mend(self, attempt: Attempt, rule: str, mend: Callable[[Path], bool]) -> None:
+        try:
+            mended = await asyncio.to_thread(mend, attempt.directory)
+        except OSError as error:
+            # Such as a full disk: the next round tries again, and the other attempts do not wait for it.
+            log.error("attempt_not_mended", run=attempt.name, rule=rule, error=str(error))
+            return
+        if mended:
+            await in_database(partial(note_attempt, *attempt.key, rule=rule, node=self.name))
+
+    async def _remove_leftovers(self) -> None:
+        """Remove the groups and containers that somebody died before removing. By itself: an engine may be slow."""
+        if groups := await asyncio.to_thread(sweep, settings.CONTROL_GROUP):
+            log.info("control_groups_removed", groups=groups)
         for attempt in await asyncio.to_thread(remove_leftovers, self.runs):
             await in_database(partial(note_attempt, *attempt, rule="left_containers", node=self.name))
 

@@ -19,6 +19,8 @@ class Alive:
     paused: bool
     #: The first process of its container; None where its processes are the shim's own.
     container_pid: int | None = None
+    #: The directory of its control group, where it has one.
+    group: str | None = None
 
     @property
     def root(self) -> int:
@@ -41,10 +43,25 @@ def sort_out(attempts: Iterable[Attempt]) -> tuple[list[Alive], list[Attempt]]:
             continue  # about to start, or never started: the control plane sends it again
         if rundir.is_locked(run_dir):
             paused = _is_stopped(_pid(shim, "agent"))
-            alive.append(Alive(attempt, _pid(shim, "shim"), paused, container_process(run_dir)))
+            group = shim.get("control_group")
+            alive.append(
+                Alive(attempt, _pid(shim, "shim"), paused, container_process(run_dir), str(group) if group else None)
+            )
         elif not rundir.has(run_dir, rundir.EXIT):
             lost.append(attempt)
     return alive, lost
+
+
+def untold(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """Return those whose end is on record but not told: their disk was full."""
+    return [attempt for attempt in attempts if _is_untold(str(attempt.directory))]
+
+
+def _is_untold(run_dir: str) -> bool:
+    if not rundir.has(run_dir, rundir.EXIT) or rundir.is_locked(run_dir):
+        return False
+    last = rundir.last_line(run_dir, rundir.TELEMETRY)
+    return last is None or last.get("kind") != "exit"
 
 
 def output_bytes(directory: Path) -> int:

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import psutil
+
+from runners.shim import group
 
 MB = 1024 * 1024
 
@@ -23,10 +26,16 @@ class Meter:
     """Measures trees again and again; CPU is the share of one core used since the last measurement."""
 
     _cpu_seconds: dict[tuple[int, float], float] = field(default_factory=dict)
+    _group_seconds: dict[str, float] = field(default_factory=dict)
     _measured_at: float = 0.0
 
-    def measure(self, roots: Iterable[int], including: Collection[int] = ()) -> dict[int, Tree]:
-        """Return the tree below each root pid; `including` the root itself for some."""
+    def measure(
+        self, roots: Iterable[int], including: Collection[int] = (), groups: Mapping[int, str] = MappingProxyType({})
+    ) -> dict[int, Tree]:
+        """Return the tree below each root pid; `including` the root itself for some.
+
+        `groups`: control groups of some; the kernel's count is of all that ran in it, and what is shared counts once.
+        """
         now = time.monotonic()
         elapsed = now - self._measured_at if self._measured_at else 0.0
         table = _process_table()
@@ -36,8 +45,19 @@ class Meter:
         for root in roots:
             itself = [root] if root in including and root in table else []
             trees[root] = self._tree(itself + _below(root, children), table, elapsed, seconds)
-        self._cpu_seconds, self._measured_at = seconds, now
+        told = {path: _cpu_of_group(path) for path in groups.values()}
+        for root, path in groups.items():
+            trees[root] = self._as_told(trees[root], path, told[path], elapsed)
+        self._cpu_seconds, self._group_seconds, self._measured_at = seconds, told, now
         return trees
+
+    def _as_told(self, tree: Tree, path: str, cpu_seconds: float, elapsed: float) -> Tree:
+        if cpu_seconds and elapsed:
+            used = cpu_seconds - self._group_seconds.get(path, cpu_seconds)
+            tree = replace(tree, cpu_percent=round(100 * used / elapsed, 1))
+        if memory := _memory_of_group(path):
+            tree = replace(tree, memory_mb=round(memory / MB, 1))
+        return tree
 
     def _tree(
         self, pids: list[int], table: Mapping[int, "_Row"], elapsed: float, seconds: dict[tuple[int, float], float]
@@ -62,6 +82,17 @@ class _Row:
     started: float
     cpu_seconds: float
     memory_bytes: int
+
+
+def _cpu_of_group(path: str) -> float:
+    return group.counts(f"{path}/cpu.stat").get("usage_usec", 0) / 1e6
+
+
+def _memory_of_group(path: str) -> int:
+    """Return the bytes in use, without page cache that is given back first; 0 where nothing is told."""
+    used = group.number(f"{path}/memory.current") or 0
+    idle = group.counts(f"{path}/memory.stat").get("inactive_file", 0) if used else 0
+    return max(used - idle, 0)
 
 
 def _process_table() -> dict[int, _Row]:

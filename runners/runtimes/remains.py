@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from runners.shim import identity, rundir
+from runners.shim.group import Group
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,13 @@ def end_remains(run_dir: str) -> list[int]:
         return []
     agent: Any = shim["agent"]
     attempt = Remains(agent["pid"], agent["start_ticks"], str(spec["runner_id"]), int(str(spec["generation"])))
-    return attempt.end()
+    made = shim.get("control_group")
+    group = Group(str(made)) if made else None
+    left = attempt.end()
+    if group is not None:
+        # Whoever was in it and could not be told from others by anything else.
+        group.end(KILL_SECONDS)
+    return left
 
 
 class Remains:

@@ -58,6 +58,7 @@ def note_attempt(runner_id: UUID, generation: int, *, rule: str, node: str) -> N
     """Keep what a node agent found of one attempt on its node."""
     found, done = {
         "dead_shims": ("its shim died without a word", "its end is on record as lost"),
+        "untold_ends": ("its shim had no room to tell its end", "told"),
         "left_containers": ("its container was left", "removed"),
         "superseded_attempts": ("alive, and not wanted any more", "stopped"),
     }[rule]

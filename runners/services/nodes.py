@@ -22,6 +22,7 @@ def register_node(
     labels: Sequence[str],
     programs: Mapping[str, Any],
     engine: Mapping[str, str] | None = None,
+    control_group: Mapping[str, Any] | None = None,
 ) -> Node:
     """Enter the node, or bring what is known of it up to date. A draining node stays draining."""
     node, _ = Node.objects.select_for_update().get_or_create(
@@ -30,6 +31,7 @@ def register_node(
     node.hostname, node.boot_id, node.version = hostname, boot_id, version
     node.slots, node.labels, node.programs = slots, list(labels), dict(programs)
     node.engine = dict(engine or {})
+    node.control_group = dict(control_group or {})
     node.last_seen_at = database_now()
     if node.status != NodeStatus.DRAINING:
         node.status = NodeStatus.ONLINE

@@ -19,6 +19,7 @@ OF_NODES = {
     "left_containers": "A container of this node whose attempt is over, or has no run directory, is removed.",
     "lost_runners": "A runner of which its node, which answers, has no record is failed, as lost.",
     "runners_found_again": "An unknown runner that is alive on its node is what its shim says.",
+    "untold_ends": "An end that its shim recorded, but had no room on the disk to tell, is told.",
     "superseded_attempts": "A live attempt whose runner has ended, is gone or is at a newer attempt is stopped.",
 }
 

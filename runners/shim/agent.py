@@ -68,7 +68,13 @@ def set_size(terminal: int, columns: int, rows: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def spawn(spec: Mapping[str, object], env: Mapping[str, str], stdio: Stdio, before_exec: Callable[[int], None]) -> int:
+def spawn(
+    spec: Mapping[str, object],
+    env: Mapping[str, str],
+    stdio: Stdio,
+    before_exec: Callable[[int], None],
+    fork: Callable[[], int] = os.fork,
+) -> int:
     """Start the agent and return its pid, or raise ExecFailed.
 
     `before_exec(pid)` runs while the new process waits: the agent's identity is on disk before the agent exists, and a
@@ -76,7 +82,7 @@ def spawn(spec: Mapping[str, object], env: Mapping[str, str], stdio: Stdio, befo
     """
     gate, open_gate = os.pipe()
     failed, fail = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         os.close(open_gate)
         _become(spec, env, stdio, gate, fail)

@@ -283,7 +283,7 @@ class Attachment:
             pause = min(2 * pause, LONGEST_LOOK_SECONDS)
 
     def _lives(self) -> bool:
-        """Say whether the container's first process runs on this machine; one that ended before it was noted does not."""
+        """Say whether the container's first process runs on this machine; one that was never seen there does not."""
         return self._start_ticks is not None and identity.is_alive(identity.boot_id(), self._pid, self._start_ticks)
 
     def _rest(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from runners.shim import identity, stand_in
+from runners.shim.group import Group
 from runners.shim.loop import Loop
 from runners.shim.spool import Spool, log
 
@@ -78,6 +79,7 @@ class Ending:
         when_gone: Callable[[], None],
         *,
         stands_in: bool = False,
+        group: Group | None = None,
     ) -> None:
         self._loop = loop
         self._spool = spool
@@ -86,6 +88,8 @@ class Ending:
         self._when_gone = when_gone
         #: The agent's process only stands for others, which are not below us: see stand_in.py.
         self._stands_in = stands_in
+        #: The control group of the agent and all that came of it, where there is one.
+        self._group = group
         self.usage = Usage()
         self.death: Death | None = None
         self.gone = False
@@ -178,6 +182,8 @@ class Ending:
         if end is None:
             return
         exited = end.si_code == os.CLD_EXITED
+        if self._group is not None and self._group.memory_kills:
+            self._announce("memory", "the kernel killed it for want of memory")
         self.death = Death(end.si_status if exited else None, None if exited else end.si_status)
         if self._remains():
             self._end_remains()
@@ -219,6 +225,8 @@ class Ending:
     def _finish(self) -> None:
         self.gone = True
         self._loop.cancel("ending")
+        if self._group is not None:
+            self._group.remove()
         self._when_gone()
 
     def wait_until_gone(self) -> None:
@@ -246,6 +254,8 @@ class Ending:
     def _kill_all(self) -> None:
         if self.death is None and self.verdict == "stopped":
             self.forced = True
+        if self._group is not None:
+            self._group.kill()
         self.signal_group(signal.SIGKILL)
         self._signal_remains(signal.SIGKILL)
         for process in self._marked():
@@ -311,10 +321,15 @@ class Ending:
             return self._marked() if self.death is not None else []
         # Whatever lost its parent below us is our child: with no child there is no descendant, and no need to look
         # through the whole process table.
-        if self.death is not None and identity.children_of_self() == [self.agent.pid]:
+        grouped = self._group.pids() if self._group is not None and self._group.is_populated else []
+        if self.death is not None and identity.children_of_self() == [self.agent.pid] and not grouped:
             return []
-        below = identity.descendants(os.getpid(), identity.table())
-        return [process for process in below if process.pid != self.agent.pid]
+        below = {process.pid: process for process in identity.descendants(os.getpid(), identity.table())}
+        for pid in grouped:
+            # One that was put into the group without being below us counts as its own.
+            if pid not in below and (process := identity.look(pid)) and not process.is_dead:
+                below[pid] = process
+        return [process for pid, process in below.items() if pid != self.agent.pid]
 
     def _marked(self) -> list[identity.Process]:
         """Return processes that carry our marker but are not below us: the last resort."""

@@ -1,6 +1,7 @@
 """The watch that holds an agent and all its processes to their limits. It survives whatever is above it.
 
-Of the limits in spec.json, `open_files` is the kernel's (RLIMIT_NOFILE); the others are held here.
+Of the limits in spec.json, `open_files` is the kernel's (RLIMIT_NOFILE), and `memory_mb` where the agent has a control
+group with that controller; the others are held here.
 """
 
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from runners.shim import tree
 from runners.shim.ending import Ending
+from runners.shim.group import Group
 from runners.shim.loop import Loop
 from runners.shim.spool import Spool
 
@@ -49,6 +51,7 @@ class Watch:
         processes: Callable[[], list[int]],
         limits: Mapping[str, float],
         grace_seconds: float,
+        group: Group | None = None,
     ) -> None:
         self._loop = loop
         self._spool = spool
@@ -57,6 +60,7 @@ class Watch:
         self._processes = processes
         self._limits = limits
         self._grace_seconds = grace_seconds
+        self._group = group
         self._measured = [name for name in MEASURED if name in limits]
         self._cpu_seconds = 0.0
 
@@ -99,17 +103,44 @@ class Watch:
     def _look(self) -> None:
         if self._ending.gone:
             return
+        # Before anything is measured: that takes long where a fork bomb is at work.
+        if self._kernel_held():
+            return
         pids = self._processes()
-        used = tree.measure(pids)
-        # Never less than it was: a child whose parent does not wait for it takes its CPU time along.
-        reaped = self._ending.usage
-        self._cpu_seconds = max(self._cpu_seconds, used.cpu_seconds + reaped.utime + reaped.stime)
-        values = {"memory_mb": used.memory_mb, "cpu_seconds": self._cpu_seconds, "processes": float(used.processes)}
+        values = self._values(pids)
         for name in self._measured:
             if values[name] > self._limits[name]:
                 self._judge(name, values[name], pids)
         near = any(values[name] > self._limits[name] / 2 for name in self._measured)
         self._loop.after("limits", NEAR_LOOK_SECONDS if near else LOOK_SECONDS, self._look)
+
+    def _kernel_held(self) -> bool:
+        """Act on what the kernel says of its own limits; return whether one was met."""
+        if self._group is None:
+            return False
+        if "processes" in self._limits and self._group.refused_forks:
+            self._exceeded("processes", f"forks were refused, of {self._limits['processes']:g}")
+        elif "memory_mb" in self._limits and self._group.memory_kills:
+            self._exceeded("memory_mb", "the kernel killed it for want of memory")
+        else:
+            return False
+        return True
+
+    def _values(self, pids: list[int]) -> dict[str, float]:
+        used = tree.measure(pids)
+        # Never less than it was: a child whose parent does not wait for it takes its CPU time along.
+        reaped = self._ending.usage
+        self._cpu_seconds = max(self._cpu_seconds, used.cpu_seconds + reaped.utime + reaped.stime)
+        values = {"memory_mb": used.memory_mb, "cpu_seconds": self._cpu_seconds, "processes": float(used.processes)}
+        if self._group is None:
+            return values
+        if told := self._group.cpu_seconds:
+            # Also of those whose parent did not wait.
+            values["cpu_seconds"] = told
+        if "memory_mb" in self._group.holds:
+            # Reclaimed before it is refused: nothing to judge until the kernel has killed.
+            values["memory_mb"] = 0.0
+        return values
 
     def _judge(self, name: str, value: float, pids: list[int]) -> None:
         limit = self._limits[name]

@@ -10,6 +10,7 @@ from runners.shim.agent import EXEC_FAILED_CODE, ExecFailed, Stdio, spawn
 from runners.shim.control import Control
 from runners.shim.ending import Ending
 from runners.shim.following import Following
+from runners.shim.group import Group
 from runners.shim.limits import Watch, limits_of
 from runners.shim.loop import Loop
 from runners.shim.operations import Operations
@@ -43,6 +44,7 @@ class Supervisor:
         self.loop = Loop()
         self._open_spool(spec)
         self._failure = ""
+        self.group: Group | None = None
         self._stands_in = bool(spec.get("stand_in"))
         self.ending: Ending | None = None
         self.output: Output | None = None
@@ -74,6 +76,8 @@ class Supervisor:
         try:
             self._start()
         except ExecFailed as failure:
+            if self.group is not None:
+                self.group.remove()
             self._record(
                 {"code": EXEC_FAILED_CODE, "signal": None, "reason": f"exec_failed: {failure}", "rusage": None}
             )
@@ -94,17 +98,25 @@ class Supervisor:
         stdio = Stdio.on_terminal(columns, rows) if spec.get("tty") else Stdio.on_pipes()
         # Before it runs: what its file holds now is history.
         self.following = Following(self.loop, spec.get("follow"), self._followed)
-        pid = spawn(spec, self._environment(spec), stdio, self._write_identities)
+        if not self._stands_in:
+            name, setting = os.path.basename(self.run_dir), str(spec.get("control_group") or "")
+            self.group = Group.make(name, setting, limits_of(spec))
+        fork = self.group.fork if self.group else os.fork
+        pid = spawn(spec, self._environment(spec), stdio, self._write_identities, fork)
         stdio.give_away()
         agent = identity.look(pid)
         if agent is None:
             raise ChildProcessError("The agent's process is not in /proc.")
-        self.ending = Ending(self.loop, self.spool, agent, self._marker, self._agent_gone, stands_in=self._stands_in)
+        self.ending = Ending(
+            self.loop, self.spool, agent, self._marker, self._agent_gone, stands_in=self._stands_in, group=self.group
+        )
         limits = {"limits": spec["limits"]} if spec.get("limits") else {}
         self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id(), **limits)
         self.output = Output(self.loop, self.spool, stdio, self.following.hear)
         self.input = Input(self.loop, stdio)
-        self.watch = Watch(self.loop, self.spool, self.ending, self._processes, limits_of(spec), self._grace_seconds)
+        self.watch = Watch(
+            self.loop, self.spool, self.ending, self._processes, limits_of(spec), self._grace_seconds, self.group
+        )
         operations = Operations(self.ending, self.input, self.spool, stdio, self._grace_seconds, self._started_at)
         self.control = Control(self.loop, self.run_dir, operations.serve, self.spool.cast.file.fd, self._output_size)
         self.spool.when_output = self.control.output_grew
@@ -140,6 +152,7 @@ class Supervisor:
             "shim": {"pid": own, "start_ticks": identity.start_ticks(own)},
             "agent": {"pid": agent_pid, "start_ticks": identity.start_ticks(agent_pid)},
             "started_at": self._started_at,
+            "control_group": self.group.path if self.group else None,
         }
         rundir.write_json(self.run_dir, rundir.SHIM, record)
 

@@ -184,3 +184,13 @@ def test_the_ledger_is_listed_and_narrowed(django_assert_num_queries: Any) -> No
     assert client.get(f"{V1}/usage/", {"runner": str(two.pk)}).json()["count"] == 2
     assert client.get(f"{V1}/usage/", {"project": one.project.name}).json()["count"] == 1
     assert client.get(f"{V1}/usage/", {"source": "reported"}).json()["count"] == 0
+
+
+def test_what_holds_limits_on_a_node_is_told() -> None:
+    make_node(control_group={"path": "/sys/fs/cgroup/x", "controllers": ["memory", "pids"], "kill": True})
+    (node,) = reader().get(f"{V1}/nodes/").json()["results"]
+    assert node["control_group"]["controllers"] == ["memory", "pids"]
+    assert Node.objects.get().limits_label == (
+        "memory and pids by the kernel, the rest measured by the shim, ended as a control group"
+    )
+    assert Node(control_group={}).limits_label == "measured by the shim"

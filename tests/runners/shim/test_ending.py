@@ -92,7 +92,11 @@ def test_a_paused_agent_stands_still_with_all_its_descendants(attempt: Attempt) 
     # The grandchild left the group, as tools that agents run often do.
     attempt.shell("setsid sleep 61 & echo $!; echo ready; exec sleep 60")
     await_ready(attempt)
-    escaped = next(p for p in identity.table().values() if p.session == p.pid and p.parent in (attempt.agent_pid,))
+
+    def children() -> list[identity.Process]:
+        return [p for p in identity.table().values() if p.session == p.pid and p.parent == attempt.agent_pid]
+
+    (escaped,) = wait_for(children, "the one with a session of its own")
 
     def states() -> set[str]:
         return {process.state for pid in (attempt.agent_pid, escaped.pid) if (process := identity.look(pid))}
