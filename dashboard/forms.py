@@ -53,9 +53,8 @@ class LaunchForm(forms.Form):
         required=False,
         min_value=0,
         max_value=3_600,
-        initial=10,
         label="Grace, in seconds",
-        help_text="From asking it to stop to ending it.",
+        help_text="From asking it to stop to ending it. Empty: as its program needs.",
     )
     labels = forms.CharField(
         required=False,
@@ -118,7 +117,6 @@ class LaunchForm(forms.Form):
         """Return what was asked for; valid forms only."""
         typed = self.cleaned_data
         session = typed["session_id"]
-        grace = typed["grace_seconds"]
         contained = typed["runtime"] == CONTAINER
         return LaunchRequest(
             backend=typed["backend"],
@@ -133,7 +131,7 @@ class LaunchForm(forms.Form):
             image=typed["image"] if contained else "",
             network=typed["network"] if contained else "",
             name=typed["name"],
-            grace_seconds=10 if grace is None else grace,
+            grace_seconds=typed["grace_seconds"],
             labels=typed["labels"],
             limits={limit.name: typed[limit.name] for limit in LIMITS if typed[limit.name] is not None},
             on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,

@@ -76,7 +76,7 @@ def _backend_facts(backend: Backend) -> dict[str, object]:
 
 def _initial(request: HttpRequest) -> dict[str, object]:
     """Return what the address fills in: fields by name, or everything of a runner to launch again."""
-    initial: dict[str, object] = {"backend": all_backends()[0].name, "grace_seconds": 10}
+    initial: dict[str, object] = {"backend": all_backends()[0].name}
     again = _found(Runner.objects.select_related("project"), request.GET.get("again"))
     session = _found(Session.objects.select_related("project"), request.GET.get("session"))
     if again is not None:

@@ -297,7 +297,12 @@ class LaunchSerializer(StrictSerializer):
     )
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
-    grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=MAX_GRACE_SECONDS)
+    grace_seconds = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_GRACE_SECONDS,
+        help_text="From SIGINT to SIGKILL; without: the backend's.",
+    )
     labels = serializers.ListField(
         child=serializers.CharField(max_length=MAX_WORD),
         required=False,

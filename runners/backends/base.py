@@ -47,7 +47,8 @@ class LaunchRequest:
     conversation_mode: str = ConversationMode.NEW
     #: The session to go on with, when `conversation_mode` is not new.
     session_id: str = ""
-    grace_seconds: int = 10
+    #: None: the backend's.
+    grace_seconds: int | None = None
     name: str = ""
     #: The node must have all of these.
     labels: list[str] = field(default_factory=list)
@@ -233,6 +234,8 @@ class Backend(ABC):
     resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
     #: What it says of a conversation that it does not know any more: after that a restart begins anew.
     unknown_conversation: ClassVar[str] = ""
+    #: From SIGINT to SIGKILL where the launch does not say.
+    grace_seconds: ClassVar[int] = 10
     #: Flags a caller may pass, with whether each takes a value.
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
     #: What the values of some of them must be.

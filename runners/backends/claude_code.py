@@ -35,6 +35,8 @@ class ClaudeCodeBackend(Backend):
     resumes: ClassVar[bool] = True
     forks: ClassVar[bool] = True
     unknown_conversation: ClassVar[str] = "No conversation found"
+    # It ends the tools it runs, and writes its record of the conversation, before it ends.
+    grace_seconds: ClassVar[int] = 20
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {

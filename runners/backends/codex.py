@@ -39,6 +39,8 @@ class CodexBackend(Backend):
     prompt: ClassVar[str] = "required"
     resumes: ClassVar[bool] = True
     unknown_conversation: ClassVar[str] = "no rollout found"
+    # It ends the tools it runs, and writes its record of the conversation, before it ends.
+    grace_seconds: ClassVar[int] = 20
     forks: ClassVar[bool] = True
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--config": True,

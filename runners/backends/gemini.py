@@ -39,6 +39,8 @@ class GeminiBackend(Backend):
     prompt: ClassVar[str] = "required"
     resumes: ClassVar[bool] = True
     unknown_conversation: ClassVar[str] = "Error resuming session"
+    # It ends the tools it runs, and writes its record of the conversation, before it ends.
+    grace_seconds: ClassVar[int] = 20
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         "--allowed-mcp-server-names": True,
         "--allowed-tools": True,

@@ -87,6 +87,10 @@ def send_start(runner: Runner) -> None:
     enqueue(START_TASK, args=[str(runner.pk), runner.generation], queue=runner.node.queue, aggregate=runner.aggregate)
 
 
+def _grace(request: LaunchRequest) -> int:
+    return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
+
+
 def _open_project(name: str) -> Project:
     project = Project.objects.filter(name=name).first()
     if project is None:
@@ -164,7 +168,7 @@ def _insert(
         isolation=request.isolation,
         worktree_end=request.worktree_end,
         conversation_mode=request.conversation_mode,
-        grace_seconds=request.grace_seconds,
+        grace_seconds=_grace(request),
         labels=list(dict.fromkeys(request.labels)),
         limits=request.limits,
         priority=request.priority,

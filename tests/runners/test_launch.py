@@ -116,6 +116,14 @@ def test_without_a_free_slot_the_reason_names_the_nodes() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("backend", "asked", "given"), [("command", None, 10), ("codex", None, 20), ("codex", 0, 0)])
+def test_its_grace_is_the_backends_unless_the_launch_says_another(backend: str, asked: int | None, given: int) -> None:
+    make_node(programs={"codex": {"path": "/usr/bin/codex", "version": "1"}})
+    request = LaunchRequest(backend=backend, argv=["true"] * (backend == "command"), prompt="Hi.", grace_seconds=asked)
+    assert launch_runner(make_project().name, request, actor="user:ada").grace_seconds == given
+
+
+@pytest.mark.django_db
 def test_nothing_is_launched_in_an_archived_project() -> None:
     make_node()
     project = archive_project(make_project(), actor="user:ada")
