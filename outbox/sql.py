@@ -15,7 +15,7 @@ PUBLISH = """
     INSERT INTO outbox_entry (event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent,
         created_at, status, attempts, max_attempts, error)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp(), 'pending', 0, 12, '')
-    RETURNING id, created_at
+    RETURNING id
 """
 
 # Ids are given in the order of the SELECT, so each aggregate keeps the order of the list.
@@ -205,8 +205,9 @@ RECORD_ACTS = f"""
 """  # noqa: S608 - only constants go in
 
 # Asked for each batch before anything else is: where nobody wants to be told, the ORM would be most of the cost.
-ANY_WEBHOOK = "SELECT 1 FROM outbox_webhook WHERE active LIMIT 1"
-ANY_TARGET = "SELECT 1 FROM outbox_notificationtarget WHERE active LIMIT 1"
+WHO_LISTENS = """
+    SELECT EXISTS (SELECT FROM outbox_webhook WHERE active), EXISTS (SELECT FROM outbox_notificationtarget WHERE active)
+"""
 
 # --- Webhooks ---
 

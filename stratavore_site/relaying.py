@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
 #: What a worker that ends waits for: the batch on its way. Killed before, it goes out again.
 FAREWELL_SECONDS = 5.0
@@ -37,3 +37,10 @@ def begin(**_: Any) -> None:
 def end(**_: Any) -> None:
     """Ask the relay to end. From a signal handler: nothing here waits."""
     _stop.set()
+
+
+@worker_shutdown.connect
+def wait_for_the_batch(**_: Any) -> None:
+    """Let the batch on its way be marked: else it would go out again."""
+    if _thread is not None and _thread.is_alive():
+        _thread.join(FAREWELL_SECONDS)

@@ -228,7 +228,7 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
     "runner.resumed": ["agents.handlers.on_runner_steered"],
 }
 #: Called with all events of a batch at once, for what a query for each event would make slow.
-OUTBOX_BATCH_HANDLERS = ["outbox.services.fan_out.fan_out", "outbox.services.notify.note_events"]
+OUTBOX_BATCH_HANDLERS = ["outbox.services.hand_on.hand_on"]
 #: Told after a batch that the stream has grown; best effort, for live views.
 OUTBOX_LISTENERS = ["dashboard.push.stream_grew"]
 

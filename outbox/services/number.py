@@ -30,6 +30,11 @@ def number_committed() -> int:
     return number_now().top if unnumbered else top
 
 
+def is_any_unnumbered() -> bool:
+    """Return whether an entry has been committed that has no position yet."""
+    return _stream_state()[0]
+
+
 def number_now() -> Numbered:
     """Do the same without asking first whether there is anything, and tell in which lanes it was."""
     lanes = Counter[int]()

@@ -111,11 +111,13 @@ def _write(row: Row, *, data: dict[str, Any]) -> Entry:
     _need_transaction(row)
     if bunch.keep(_insert, row):
         return _entry(row, data)
-    ((entry_id, created_at),) = prepared.run(sql.PUBLISH, [*row, trace.current()])
+    ((entry_id,),) = prepared.run(sql.PUBLISH, [*row, trace.current()])
     wake_after_commit()
     entry = _entry(row, data)
-    entry.id, entry.created_at = entry_id, created_at
-    entry._state.adding = False
+    entry.id = entry_id
+    entry._state.adding, entry._state.db = False, "default"
+    # The database's moment: read when somebody asks for it, which nobody does who publishes.
+    del entry.__dict__["created_at"]
     return entry
 
 

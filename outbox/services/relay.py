@@ -5,18 +5,21 @@ import time
 from collections.abc import Collection, Sequence
 
 import structlog
+from django.conf import settings
 
 from outbox import prepared, sql
 from outbox.envelope import Outgoing
 from outbox.exceptions import BrokerMismatch, BrokerUnavailable
 from outbox.services.claim import FLOORS, claim, enough_for_a_batch, locked_lanes, ready_lanes
-from outbox.services.number import number_committed, number_now
+from outbox.services.number import number_now
 from outbox.services.wake import wake
 from outbox.sinks import exchange, handlers, news, task
 from outbox.sinks.outcome import Outcome
 
 #: One call ends after so long and lets the next wake-up go on: a worker's task should not run for ever.
 TURN_SECONDS = 20.0
+#: While new entries come in, what was left over and what is due again waits at most so long for a look at all lanes.
+LOOK_SECONDS = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -48,28 +51,32 @@ def relay_all() -> int:
     Any number of relays may run at once: they share the lanes. With the broker away it returns at once, and what was
     not delivered stays as it was.
     """
-    settled, idle = 0, set[int]()
-    turn_ends = time.monotonic() + TURN_SECONDS
-    numbered = number_now()
-    news.tell(numbered.top)
-    # What just got a position is what there is to deliver, as a rule: what is left over is looked for afterwards.
-    lanes = enough_for_a_batch(numbered.lanes.items()) or ready_lanes(without=idle)
-    while lanes:
+    settled, count, idle = 0, 0, set[int]()
+    begun = looked_at = time.monotonic()
+    while True:
+        numbered = number_now()
+        news.tell(numbered.top)
+        lanes: list[int] = []
+        if count < settings.OUTBOX_BATCH // 2 and time.monotonic() - looked_at < LOOK_SECONDS:
+            # What just got a position is what there is to deliver, as a rule: that saves a look at every lane.
+            lanes = enough_for_a_batch((lane, n) for lane, n in numbered.lanes.items() if lane not in idle)
+        if not lanes:
+            looked_at = time.monotonic()
+            lanes = ready_lanes(without=idle)
+        if not lanes:
+            return settled
         try:
             count = relay_once(lanes)
         except (BrokerUnavailable, BrokerMismatch) as error:
             log.warning("outbox_waits_for_broker", error=str(error))
-            break
+            return settled
         settled += count
         if not count:
             # Another relay has them, or all that waits there waits for something that failed.
             idle.update(lanes)
-        if time.monotonic() > turn_ends:
+        if time.monotonic() > begun + TURN_SECONDS:
             wake()
-            break
-        news.tell(number_committed())
-        lanes = ready_lanes(without=idle)
-    return settled
+            return settled
 
 
 def relay_once(lanes: Collection[int]) -> int:
