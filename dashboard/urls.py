@@ -47,6 +47,7 @@ urlpatterns = [
     path("jobs/<slug:job_id>/move/", jobs.move_on_board, name="move_job"),
     path("jobs/<slug:job_id>/<slug:verb>/", job_acts.act_on_job, name="act_on_job"),
     path("search/", search.search, name="search"),
+    path("sessions/<uuid:session_id>/similar/", search.similar, name="similar"),
     path("sessions/", sessions.sessions, name="sessions"),
     path("sessions/<uuid:session_id>/", sessions.session, name="session"),
     path("sessions/<uuid:session_id>/messages/", sessions.messages, name="messages"),

@@ -140,6 +140,14 @@ class Role(TextChoices):
     TOOL = "tool", "Tool"
 
 
+class SearchMode(TextChoices):
+    """What a search goes by."""
+
+    HYBRID = "hybrid", "Words and meaning"
+    TEXT = "text", "Words"
+    VECTORS = "vectors", "Meaning"
+
+
 class CostSource(TextChoices):
     """Where a cost comes from; an unknown cost is shown as unknown, never as 0."""
 

@@ -96,6 +96,10 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     runners.MoveRefused: Problem(
         "move_refused", 409, "The runner's state does not allow that", "Look at its `status` and decide again."
     ),
+    runners.EmbedderUnavailable: Problem(
+        "embedder_unavailable", 503, "No vectors can be had now", "Try again later, or search by words: mode text."
+    ),
+    runners.TextsRefused: Problem("texts_refused", 422, "The embedder refused the text", "Look at `detail`."),
     runners.PriceInUse: Problem(
         "price_in_use", 409, "Usage was priced by it", "End it with `valid_to`, and add the new price."
     ),

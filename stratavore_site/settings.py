@@ -186,6 +186,7 @@ SPECTACULAR_SETTINGS = {
         "OperationStatus": "runners.states.OperationStatus",
         "ItemResult": "runners.states.ItemResult",
         "WorktreeEnd": "runners.states.WorktreeEnd",
+        "SearchMode": "runners.states.SearchMode",
         "CostSource": "runners.states.CostSource",
         "BudgetScope": "runners.states.BudgetScope",
         "BudgetAction": "runners.states.BudgetAction",

@@ -1,33 +1,46 @@
 """Search over everything that was said."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_GET
 
 from dashboard.page import live_page, query_without, show
-from runners.models import Project, Runner
-from runners.services.search import QUERY_CHARACTERS, RANKED, Filters, Found, SessionHits
+from runners.models import Project, Runner, Session
+from runners.services.search import QUERY_CHARACTERS, RANKED, Filters, Found, SessionHits, similar_sessions
 from runners.services.search import search as find
-from runners.states import Role
+from runners.states import Role, SearchMode
 
 SESSIONS_SHOWN = 10
+#: Beside a conversation.
+SIMILAR_SHOWN = 5
 NAMES = ("project", "agent", "backend", "tool", "role", "since", "until")
 
 
 @require_GET
 @live_page
 def search(request: HttpRequest) -> HttpResponse:
-    """Find sessions by what was said in them."""
+    """Find sessions by what was said in them, or those that are like a session."""
     text = request.GET.get("q", "").replace("\x00", " ").strip()[:QUERY_CHARACTERS]
     wanted = {name: request.GET.get(name, "").replace("\x00", "").strip()[:200] for name in NAMES}
-    found = find(text, _filters(wanted)) if text else None
+    mode = request.GET.get("mode", "")
+    mode = mode if mode in SearchMode.values else SearchMode.HYBRID
+    like = None if text else _session(request.GET.get("like", ""))
+    if like:
+        found: Found | None = similar_sessions(like)
+    else:
+        found = find(text, _filters(wanted), SearchMode(mode)) if text else None
     agents = Runner.objects.exclude(agent_name="")
     context = {
         "q": text,
+        "like": like,
+        "mode": mode,
+        "modes": SearchMode.choices,
         "wanted": wanted,
         "found": found,
         "page": _page(request, found),
@@ -39,6 +52,28 @@ def search(request: HttpRequest) -> HttpResponse:
         "roles": Role.choices,
     }
     return show(request, "dashboard/search.html", context)
+
+
+@require_GET
+@live_page
+def similar(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    """Return the sessions that are about the same, as a piece of a session's page."""
+    session = get_object_or_404(Session, pk=session_id)
+    found = similar_sessions(session)
+    context = {
+        "session": session,
+        "note": found.note,
+        "similar": found[:SIMILAR_SHOWN],
+        "more": len(found) > SIMILAR_SHOWN,
+    }
+    return render(request, "dashboard/_similar.html", context)
+
+
+def _session(text: str) -> Session | None:
+    try:
+        return Session.objects.filter(pk=UUID(text)).first()
+    except ValueError:
+        return None
 
 
 def _page(request: HttpRequest, found: Found | None) -> Page[SessionHits]:

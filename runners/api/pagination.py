@@ -8,6 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from runners.states import SearchMode
+
 MAX_ID = 2**63 - 1
 
 
@@ -62,11 +64,28 @@ class AfterPagination(BasePagination):
 
 
 class SearchPagination(PageNumberPagination):
-    """Pages of what was found. Small: each hit's text is read and marked."""
+    """Pages of what was found, and how it was searched. Small: each hit's text is read and marked."""
 
     page_size = 10
     page_size_query_param = "page_size"
     max_page_size = 50
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self.how = {"mode": queryset.mode, "note": queryset.note, "cut": queryset.cut}
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        answer = super().get_paginated_response(data)
+        return Response({**self.how, **answer.data})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        page = super().get_paginated_response_schema(schema)
+        how = {
+            "mode": {"type": "string", "enum": SearchMode.values, "description": "What the search went by."},
+            "note": {"type": "string", "description": "Why not as asked for, or not in all; empty: it was."},
+            "cut": {"type": "boolean", "description": "More matched than was ranked: older ones are left out."},
+        }
+        return {**page, "required": [*how, *page["required"]], "properties": {**how, **page["properties"]}}
 
 
 def _parameter(name: str, description: str) -> dict[str, Any]:

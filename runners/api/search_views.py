@@ -11,14 +11,16 @@ from runners.api.pagination import SearchPagination
 from runners.api.permissions import ActPermissions
 from runners.models import Session
 from runners.services.search import QUERY_CHARACTERS, Filters, SessionHits, search
-from runners.states import Role
+from runners.states import Role, SearchMode
 
 
 class SearchQuerySerializer(serializers.Serializer[Any]):
     """What is searched for, and what the search is narrowed to."""
 
     q = serializers.CharField(
-        max_length=QUERY_CHARACTERS, help_text='Words, "a phrase", -without, this OR that. Every word in one passage.'
+        max_length=QUERY_CHARACTERS,
+        help_text='Words, "a phrase", -without, this OR that. By words, every one must stand in one passage; '
+        "by meaning they may differ, but phrases and exclusions hold.",
     )
     project = serializers.CharField(required=False, help_text="Name of the project.")
     agent = serializers.CharField(required=False, help_text="Name of the agent.")
@@ -27,6 +29,11 @@ class SearchQuerySerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(choices=Role.choices, required=False)
     since = serializers.DateTimeField(required=False, help_text="Said at that time or later.")
     until = serializers.DateTimeField(required=False, help_text="Said before that time.")
+    mode = serializers.ChoiceField(
+        choices=SearchMode.choices,
+        default=SearchMode.HYBRID,
+        help_text="Words and meaning, or one of the two; the answer tells what it became.",
+    )
 
 
 class PartSerializer(serializers.Serializer[Any]):
@@ -42,6 +49,8 @@ class HitSerializer(serializers.Serializer[Any]):
     tool_name = serializers.CharField()
     at = serializers.DateTimeField()
     rank = serializers.FloatField(help_text="Greater is better; of use only within one answer.")
+    by_words = serializers.BooleanField(help_text="Its words were found.")
+    by_meaning = serializers.BooleanField(help_text="Its meaning is near.")
     excerpt = PartSerializer(many=True)
 
 
@@ -73,10 +82,13 @@ class SearchViewSet(viewsets.GenericViewSet[Session]):
         responses=SessionHitsSerializer(many=True),
     )
     def list(self, request: Request) -> Response:
-        """Of a query that matches very often only the newest 2,000 passages are ranked."""
+        """Passages that have the words and the hundred of the nearest meaning, fused by reciprocal rank.
+
+        Of a query that matches very often only the newest 2,000 passages are ranked.
+        """
         asked = SearchQuerySerializer(data=request.query_params)
         asked.is_valid(raise_exception=True)
         wanted = dict(asked.validated_data)
-        found: Any = search(wanted.pop("q"), Filters(**wanted))
+        found: Any = search(wanted.pop("q"), mode=SearchMode(wanted.pop("mode")), filters=Filters(**wanted))
         page: Any = self.paginate_queryset(found)
         return self.get_paginated_response(SessionHitsSerializer(page, many=True).data)

@@ -12,10 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from runners.api.filters import MessageFilter, SessionFilter
-from runners.api.pagination import AfterPagination
+from runners.api.pagination import AfterPagination, SearchPagination
 from runners.api.permissions import ActPermissions
+from runners.api.search_views import SessionHitsSerializer
 from runners.api.serializers import MessageSerializer, SessionSerializer
 from runners.models import Message, Runner, Session
+from runners.services.search import similar_sessions
 
 
 @extend_schema_view(
@@ -43,3 +45,15 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
         found: Any = Message.objects.filter(session=session)
         page = self.paginate_queryset(self.filter_queryset(found))
         return self.get_paginated_response(MessageSerializer(page, many=True).data)
+
+    @extend_schema(
+        summary="Find sessions that are about the same",
+        responses=SessionHitsSerializer(many=True),
+        filters=False,
+    )
+    @action(detail=True, methods=["get"], pagination_class=SearchPagination, filterset_class=None, filter_backends=[])
+    def similar(self, request: Request, pk: UUID) -> Response:
+        """Those that said what is nearest to the mean of this one, nearest first, each with its nearest messages."""
+        found: Any = similar_sessions(get_object_or_404(Session, pk=pk))
+        page: Any = self.paginate_queryset(found)
+        return self.get_paginated_response(SessionHitsSerializer(page, many=True).data)

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from runners.embedders import checked
-from runners.embedders.base import Embedder, Vector
+from runners.embedders.base import Embedder
 from runners.exceptions import EmbedderUnavailable, TextsRefused
 from runners.models import EmbeddingModel, WaitingChunk
+from runners.services.embedding.asking import vectors_of
 from runners.services.embedding.choice import embedder_of
 from runners.services.embedding.upkeep import look_after_models, note_if_ready, set_dimension
 from runners.sql_vectors import Claimed, claim, insert_vectors
@@ -83,7 +83,7 @@ def _embed(model: EmbeddingModel, embedder: Embedder, batch: Sequence[Claimed]) 
     """
     there = [chunk for chunk in batch if chunk.text is not None]
     try:
-        vectors = _ask(model, embedder, [chunk.text or "" for chunk in there])
+        vectors = vectors_of(model, embedder, [chunk.text or "" for chunk in there])
     except TextsRefused as refusal:
         _refused(there, refusal.message)
         return refusal.message
@@ -99,20 +99,6 @@ def _embed(model: EmbeddingModel, embedder: Embedder, batch: Sequence[Claimed]) 
             embedded_at=timezone.now(), failures=0, paused_until=None, last_error=""
         )
     return ""
-
-
-def _ask(model: EmbeddingModel, embedder: Embedder, texts: Sequence[str]) -> Sequence[Vector]:
-    if not texts:
-        return []
-    try:
-        vectors = embedder.embed(texts)
-    except (EmbedderUnavailable, TextsRefused):
-        raise
-    except Exception as error:
-        # An embedder may be anybody's class: what it did not foresee stops its turn, not the worker.
-        log.exception("embedder_failed", model=model.name)
-        raise EmbedderUnavailable(f"{model.name} failed: {type(error).__name__}: {error}") from error
-    return checked(embedder, vectors, count=len(texts), dimension=model.dimension)
 
 
 def _refused(batch: Sequence[Claimed], why: str) -> None:
