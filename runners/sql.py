@@ -39,6 +39,36 @@ def change_reckoning() -> None:
     lock_for_transaction(RECKONING_LOCK, 0)
 
 
+# Adds where the ORM's bulk_create(update_conflicts) would replace.
+_ADD_REDACTIONS = """
+INSERT INTO runners_redaction AS r (runner_id, session_id, kind, rule, fingerprint, places, first_at)
+SELECT runner_id, session_id, kind, rule, fingerprint, places, now()
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[])
+     AS v(runner_id, session_id, kind, rule, fingerprint, places)
+ORDER BY runner_id, kind, rule, fingerprint
+ON CONFLICT (runner_id, kind, rule, fingerprint) DO UPDATE SET places = r.places + EXCLUDED.places
+"""
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """How often one secret was redacted in what a runner left; each once in a statement."""
+
+    runner_id: uuid.UUID
+    session_id: uuid.UUID | None
+    kind: str
+    rule: str
+    fingerprint: int
+    places: int
+
+
+def add_redactions(rows: Sequence[Redacted]) -> None:
+    """Count what was redacted."""
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(_ADD_REDACTIONS, [list(column) for column in zip(*map(astuple, rows), strict=True)])
+
+
 # Adds where the ORM's bulk_create(update_conflicts) would replace. One statement for all budgets of a batch: the rows
 # are locked in their order, so two batches that touch the same budgets never wait for each other in a circle.
 _ADD_TO_PERIODS = """

@@ -6,6 +6,7 @@ from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
 from runners.models.project import Project, ResourceQuota
 from runners.models.reconciler import ReconcilerFinding, ReconcilerRound
+from runners.models.redaction import Redaction, RedactionRule
 from runners.models.runner import Attempt, Observation, Runner, RunnerMove
 from runners.models.session import Message, Session
 from runners.models.transcript import Transcript, TranscriptPart
@@ -34,6 +35,8 @@ __all__ = [
     "QuotaVersion",
     "ReconcilerFinding",
     "ReconcilerRound",
+    "Redaction",
+    "RedactionRule",
     "ResourceQuota",
     "Runner",
     "RunnerMove",

@@ -29,6 +29,7 @@ from runners.models import Session
 from runners.node_agent.attempts import Attempt, attempt_at
 from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
+from runners.node_agent.keeper import keeping
 from runners.node_agent.processes import Alive, output_bytes, sort_out, untold
 from runners.node_agent.programs import find_programs
 from runners.node_agent.reader import Reader
@@ -84,7 +85,8 @@ class NodeAgent:
     async def run(self) -> None:
         """Work until cancelled."""
         self.runs.mkdir(parents=True, exist_ok=True)
-        with NudgeSocket(nudge_socket(), self._nudge), closing(start_zygote(self.runs / ZYGOTE_SOCKET)):
+        zygote = closing(start_zygote(self.runs / ZYGOTE_SOCKET))
+        with NudgeSocket(nudge_socket(), self._nudge), zygote, keeping(self.runs):
             await keep_trying("register", self._register)
             # Before anything is read: what is written from here on is by the database's clock.
             await keep_trying("heartbeat", self._heartbeat)

@@ -5,16 +5,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
+from runners.redaction import LOOK_BACK_BYTES
 from runners.services.ingest import Batch
+from runners.services.redaction import redactor
 
 _NAME = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,9})")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_ESCAPE = re.compile(rb"\\u(0000|d[89a-f])|\x00", re.IGNORECASE)
 #: Read at once: a batch is one transaction, and one attempt must not keep the others waiting.
 BATCH_BYTES = 1 << 20
+#: The end of a record whose line goes on in the next one.
+PARTIAL = b'"partial": true}\n'
 #: Written when the last record is in the database: the attempt is not read again after a restart.
 INGESTED = "ingested"
 
@@ -45,7 +49,7 @@ class Attempt:
         assert self.offset is not None  # noqa: S101 - asked before the first read
         try:
             with (self.directory / "telemetry.jsonl").open("rb") as file:
-                file.seek(self.offset)
+                before = what_began_before(file, self.offset)
                 data = file.read(BATCH_BYTES)
                 if data and b"\n" not in data:
                     data += file.readline()  # a record longer than a batch
@@ -55,13 +59,23 @@ class Attempt:
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
             return None
-        records = [at_database_time(parse(line), clock_ahead) for line in whole.splitlines()]
-        return Batch(self.runner_id, self.generation, self.offset, self.offset + len(whole), records)
+        # Before anybody reads it: what rows, parser's memory and reasons are made of has no secrets any more.
+        lines, findings = redactor().telemetry(whole, before=before)
+        records = [at_database_time(parse(line), clock_ahead) for line in lines.splitlines()]
+        return Batch(self.runner_id, self.generation, self.offset, self.offset + len(whole), records, findings)
 
     def close(self) -> None:
         """Note that everything is in the database."""
         self.ended = True
         (self.directory / INGESTED).touch()
+
+
+def what_began_before(file: BinaryIO, offset: int) -> bytes:
+    """Return what stands before the offset if a secret may have begun there, which in whole records is seldom."""
+    start = max(0, offset - LOOK_BACK_BYTES)
+    file.seek(start)
+    before = file.read(offset - start)
+    return before if b"PRIVATE KEY" in before or before.endswith(PARTIAL) else b""
 
 
 def at_database_time(record: dict[str, Any], ahead: float) -> dict[str, Any]:

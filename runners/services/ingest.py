@@ -1,7 +1,8 @@
 """Turn a runner's telemetry into rows: exactly once, whatever crashes between two lines."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,16 @@ from runners.backends import get_backend
 from runners.backends.base import Fact, FailureFact, MessageFact, SessionFact, UsageFact
 from runners.backends.lines import digest
 from runners.models import Observation, Runner, Session
+from runners.redaction import Findings
 from runners.services import activity
 from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import add_messages
 from runners.services.late import ingest_late
 from runners.services.ledger import Charge, enter_usage
 from runners.services.lifecycle import apply_record
+from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
-from runners.states import RunnerStatus
+from runners.states import RunnerStatus, TranscriptKind
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ class Batch:
     start_offset: int
     end_offset: int
     records: Sequence[dict[str, Any]]
+    #: What was redacted in them.
+    findings: Findings = field(default_factory=Counter)
 
 
 @transaction.atomic
@@ -84,6 +89,7 @@ def _take_in(runner: Runner, batch: Batch, observation: Observation) -> list[Cha
             state["failure"] = fact.reason
     for record in batch.records:
         apply_record(runner, record, state)
+    note_redactions(runner.pk, runner.session_id, TranscriptKind.TELEMETRY, batch.findings)
     return charges
 
 
@@ -92,7 +98,7 @@ def _read(runner: Runner, batch: Batch, observation: Observation) -> list[Fact]:
     if runner.model:
         state.setdefault("model", runner.model)
     if prompt := as_attempted(runner).prompt.strip():
-        state.setdefault("prompt", digest(prompt))
+        state.setdefault("prompt", digest(redacted(prompt)))
     found: list[Fact] = []
     for record in batch.records:
         facts = list(backend.read(record, state))

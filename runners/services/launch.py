@@ -19,6 +19,7 @@ from runners.services.labels import check_labels
 from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
 from runners.services.places import take_place
+from runners.services.redaction import redacted
 from runners.services.resume import as_attempted
 from runners.services.worktrees import check_repository
 from runners.shim.identity import boot_id
@@ -133,7 +134,7 @@ def _fork(origin: Session, request: LaunchRequest) -> Session:
 
 
 def _title(request: LaunchRequest) -> str:
-    text = request.title.strip() or request.prompt.strip() or " ".join(request.argv)
+    text = redacted(request.title.strip() or request.prompt.strip() or " ".join(request.argv))
     return text.splitlines()[0][:200] if text else ""
 
 
@@ -197,7 +198,7 @@ def enter_prompt(runner: Runner) -> None:
         runner=runner,
         key=f"prompt:{runner.pk}:{runner.generation}",
         role=Role.USER,
-        text=prompt,
+        text=redacted(prompt),
         at=now,
     )
     Session.objects.filter(pk=runner.session.pk).update(message_count=F("message_count") + 1, last_message_at=now)

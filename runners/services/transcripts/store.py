@@ -15,6 +15,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from runners.models import Attempt, Runner, Transcript, TranscriptPart
+from runners.redaction import Findings
+from runners.services.redaction import note_redactions
 from runners.services.transcripts import shelf
 from runners.services.transcripts.read import whole_sha256
 from runners.states import TranscriptKind
@@ -44,6 +46,8 @@ class Standing:
 
     offset: int = 0
     is_complete: bool = False
+    #: What was to be stored is stored, and was not there before.
+    is_ours: bool = False
 
 
 def standing_of(place: Place) -> Standing:
@@ -52,7 +56,7 @@ def standing_of(place: Place) -> Standing:
     return Standing(found.size_bytes, found.is_complete) if found else Standing()
 
 
-def store(place: Place, start: int, text: bytes, *, whole: str = "") -> Standing:
+def store(place: Place, start: int, text: bytes, *, findings: Findings | None = None, whole: str = "") -> Standing:
     """Store the text that begins at offset `start`, and return how far the transcript is stored now.
 
     That is past this text; or elsewhere, if it does not begin where the database stands: another was faster. With
@@ -69,11 +73,11 @@ def store(place: Place, start: int, text: bytes, *, whole: str = "") -> Standing
     part = TranscriptPart(
         start_offset=start, end_offset=start + len(text), name=name, stored_bytes=len(data), sha256=sha256
     )
-    return _enter(place, part, whole)
+    return _enter(place, part, findings, whole)
 
 
 @transaction.atomic
-def _enter(place: Place, part: TranscriptPart, whole: str) -> Standing:
+def _enter(place: Place, part: TranscriptPart, findings: Findings | None, whole: str) -> Standing:
     transcript = _locked(place)
     if transcript.is_complete or transcript.size_bytes != part.start_offset:
         return Standing(transcript.size_bytes, transcript.is_complete)
@@ -87,7 +91,9 @@ def _enter(place: Place, part: TranscriptPart, whole: str) -> Standing:
     if whole:
         transcript.sha256, transcript.completed_at = whole, now
     transcript.save()
-    return Standing(part.end_offset, bool(whole))
+    if findings:
+        note_redactions(place.runner_id, transcript.session_id, place.kind, findings)
+    return Standing(part.end_offset, bool(whole), is_ours=True)
 
 
 def _locked(place: Place) -> Transcript:

@@ -29,8 +29,8 @@ ONE, TWO = b'[0.1, "o", "one"]\n[0.2, ' * 50, b'"o", "two"]\n' * 50
 
 def stored(place: Place) -> Transcript:
     """Store two parts."""
-    assert store(place, 0, ONE) == Standing(len(ONE))
-    assert store(place, len(ONE), TWO) == Standing(len(ONE) + len(TWO))
+    assert store(place, 0, ONE) == Standing(len(ONE), is_ours=True)
+    assert store(place, len(ONE), TWO) == Standing(len(ONE) + len(TWO), is_ours=True)
     return find_transcript(place.runner_id, place.generation, place.kind)
 
 
@@ -101,7 +101,7 @@ def test_a_transcript_is_complete_with_the_checksum_of_the_whole(place: Place, k
 
 def test_the_last_part_may_bring_the_checksum_of_the_whole_along(place: Place, directory: Path) -> None:
     whole = hashlib.sha256(ONE).hexdigest()
-    assert store(place, 0, ONE, whole=whole) == Standing(len(ONE), is_complete=True)
+    assert store(place, 0, ONE, whole=whole) == Standing(len(ONE), is_complete=True, is_ours=True)
     assert Transcript.objects.get().sha256 == whole
 
 

@@ -1,0 +1,239 @@
+"""Store what the attempts of this node leave on its disk, as it grows, until all of it is kept.
+
+In threads of their own and with their own patience: a storage that is slow or away delays transcripts, nothing else.
+"""
+
+import contextlib
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connections
+from psycopg_pool import PoolTimeout
+
+from runners.node_agent.attempts import attempt_at
+from runners.services.redaction import redactor
+from runners.services.transcripts import shelf
+from runners.services.transcripts.store import Place, Standing, UnknownAttempt, complete, standing_of, store, sweep
+from runners.services.transcripts.stretch import Stretch, next_stretch
+from runners.shim import rundir
+from runners.states import TranscriptKind
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+log = structlog.get_logger(__name__)
+
+#: Written when both files are complete in storage.
+KEPT = "kept"
+FILES = {TranscriptKind.OUTPUT: rundir.OUTPUT, TranscriptKind.TELEMETRY: rundir.TELEMETRY}
+LOOK_SECONDS = 1.0
+#: Each stores a share of the recordings: one waits for a storage while the other compresses.
+THREADS = 2
+#: Of one file, before the others get their turn.
+PARTS_IN_A_ROW = 16
+#: What is under way when the agent ends may take so long to end by itself; then it ends with the process.
+END_SECONDS = 2.0
+#: After a fault of one attempt's own, and where the database does not know it.
+ASIDE_SECONDS = 60.0
+UNKNOWN_SECONDS = 600.0
+MAX_BACKOFF_SECONDS = 60.0
+#: The storage or the database: what one file meets, the next one would meet too.
+AWAY = (DatabaseError, PoolTimeout, *shelf.AWAY)
+
+
+@dataclass
+class File:
+    """One file of an attempt on its way into storage."""
+
+    place: Place
+    path: Path
+    #: How far it is stored; None: not asked yet.
+    offset: int | None = None
+    #: Of everything up to the offset; None: somebody else stored the beginning, so it is read back in the end.
+    whole: "_Hash | None" = None
+    stored_at: float = field(default_factory=time.monotonic)
+    is_complete: bool = False
+
+    def stand(self, standing: Standing) -> None:
+        """Note how far it is stored."""
+        if standing.offset != self.offset:
+            self.whole = hashlib.sha256() if standing.offset == 0 else None
+        self.offset, self.is_complete = standing.offset, standing.is_complete
+
+    def is_due(self, *, ended: bool) -> bool:
+        """Say whether there is enough to store, or something that has waited long enough."""
+        try:
+            waiting = self.path.stat().st_size - (self.offset or 0)
+        except FileNotFoundError:
+            return False
+        patience = settings.TRANSCRIPT_PART_SECONDS
+        return waiting >= settings.TRANSCRIPT_PART_KB * 1024 or (
+            waiting > 0 and (ended or time.monotonic() >= self.stored_at + patience)
+        )
+
+
+@dataclass
+class Recording:
+    """Both files of an attempt."""
+
+    directory: Path
+    files: list[File]
+    aside_until: float = 0.0
+
+    def wants(self) -> bool:
+        """Say whether there is something to do. Cheap: asked of all of them every second."""
+        return rundir.has(str(self.directory), rundir.EXIT) or any(file.is_due(ended=False) for file in self.files)
+
+    def is_ended(self) -> bool:
+        """Say whether nobody writes to it any more."""
+        run_dir = str(self.directory)
+        return rundir.has(run_dir, rundir.EXIT) and not rundir.is_locked(run_dir)
+
+
+class Keeper:
+    """Knows a share of the node's recordings: those that are not kept yet."""
+
+    def __init__(self, runs: Path, share: int = 0, shares: int = 1) -> None:
+        self.runs = runs
+        self.open: dict[str, Recording] = {}
+        self.stopped = threading.Event()
+        self._share, self._shares = share, shares
+        self._kept: set[str] = set()
+        self._backoff = 0.0
+
+    def run(self) -> None:
+        """Store until stopped."""
+        while not self.stopped.wait(LOOK_SECONDS + self._backoff * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
+            try:
+                self.look()
+                self.round()
+            except Exception:
+                # Of the directory of runs itself. Without this thread nothing would be kept until a restart.
+                log.exception("keeper_stumbled")
+            finally:
+                connections.close_all()
+
+    def look(self) -> None:
+        """Find the recordings that are new here, and forget those whose directory is gone."""
+        there = set()
+        for directory in self.runs.iterdir():
+            there.add(directory.name)
+            if directory.name in self.open or directory.name in self._kept:
+                continue
+            if (directory / KEPT).exists():
+                self._kept.add(directory.name)
+            elif (attempt := attempt_at(directory)) and attempt.runner_id.int % self._shares == self._share:
+                files = [File(Place(*attempt.key, kind), directory / name) for kind, name in FILES.items()]
+                self.open[directory.name] = Recording(directory, files)
+        self._kept &= there
+        for name in self.open.keys() - there:
+            del self.open[name]
+
+    def round(self) -> None:
+        """Store what is due of each recording. If storage or database are away, the rest waits longer and longer."""
+        now = time.monotonic()
+        for recording in list(self.open.values()):
+            if self.stopped.is_set():
+                return
+            if recording.aside_until <= now and recording.wants() and not self._keep(recording):
+                self._backoff = min(max(1.0, 2 * self._backoff), MAX_BACKOFF_SECONDS)
+                return
+        self._backoff = 0.0
+
+    def _keep(self, recording: Recording) -> bool:
+        """Store what is due of a recording; return False if storage or database are away."""
+        try:
+            self._store(recording)
+        except UnknownAttempt as reason:
+            log.warning("transcript_unknown", run=recording.directory.name, reason=str(reason))
+            recording.aside_until = time.monotonic() + UNKNOWN_SECONDS
+        except AWAY as error:
+            log.warning("transcript_delayed", run=recording.directory.name, error=str(error).strip()[:200])
+            return False
+        except Exception:
+            # One that cannot be stored must not keep the others waiting.
+            log.exception("transcript_set_aside", run=recording.directory.name)
+            recording.aside_until = time.monotonic() + ASIDE_SECONDS
+        return True
+
+    def _store(self, recording: Recording) -> None:
+        # Asked before the files are read: what is there afterwards is all there will be.
+        ended = recording.is_ended()
+        for file in recording.files:
+            for _ in range(PARTS_IN_A_ROW):
+                if file.is_complete or not file.is_due(ended=ended) or not store_next(file, ended=ended):
+                    break
+        if ended and all(settle(file) for file in recording.files):
+            (recording.directory / KEPT).touch()
+            self._kept.add(recording.directory.name)
+            del self.open[recording.directory.name]
+            log.info("transcript_kept", run=recording.directory.name)
+
+
+def store_next(file: File, *, ended: bool) -> bool:
+    """Store the next part of a file; return whether there was one."""
+    if file.offset is None:
+        file.stand(standing_of(file.place))
+    assert file.offset is not None  # noqa: S101 - stand() says it
+    stretch = next_stretch(
+        file.path, file.place.kind, file.offset, most_bytes=settings.TRANSCRIPT_PART_KB * 1024, ended=ended
+    )
+    file.stored_at = time.monotonic()
+    if not stretch.data or file.is_complete:
+        return False
+    _store(file, stretch)
+    return True
+
+
+def _store(file: File, stretch: Stretch) -> None:
+    text, findings = stretch.redacted(redactor(), file.place.kind)
+    whole = file.whole.copy() if file.whole is not None else None
+    if whole is not None:
+        whole.update(text)
+    last = whole.hexdigest() if whole is not None and stretch.is_last else ""
+    standing = store(file.place, stretch.start, text, findings=findings, whole=last)
+    if standing.is_ours:
+        file.offset, file.whole, file.is_complete = standing.offset, whole, standing.is_complete
+    else:
+        file.stand(standing)
+
+
+def settle(file: File) -> bool:
+    """Complete the transcript of a file to which nobody writes any more; return whether all of it is stored."""
+    if file.is_complete:
+        sweep(file.place)
+        return True
+    try:
+        size = file.path.stat().st_size
+    except FileNotFoundError:
+        size = 0  # it never started
+    if file.offset is None:
+        file.stand(standing_of(file.place))
+    whole = file.whole.hexdigest() if file.whole is not None else ""
+    file.is_complete = complete(file.place, max(size, file.offset or 0), whole)
+    return file.is_complete and settle(file)
+
+
+@contextlib.contextmanager
+def keeping(runs: Path) -> Iterator[None]:
+    """Store the recordings of this node as long as the context lasts."""
+    keepers = [Keeper(runs, share, THREADS) for share in range(THREADS)]
+    # Daemons: a storage that never answers must not keep the node agent from ending.
+    threads = [threading.Thread(target=keeper.run, name="transcripts", daemon=True) for keeper in keepers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            keeper.stopped.set()
+        for thread in threads:
+            thread.join(END_SECONDS)
