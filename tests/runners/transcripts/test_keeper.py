@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runners.models import Redaction, Runner, Transcript, TranscriptPart
 from runners.node_agent import keeper as keeping
 from runners.node_agent.keeper import KEPT, Keeper
+from runners.services.transcripts import shelf
 from runners.services.transcripts import store as storing
 from runners.services.transcripts.read import find_transcript, read_text
 from runners.shim import rundir
@@ -186,8 +187,8 @@ def test_a_runner_that_the_database_does_not_know_is_left_alone(node: Node) -> N
 
 #: Where the node agent may die: before and after each thing that leaves a trace.
 DEATHS = {
-    "before storage": (storing.shelf, "put", "before"),
-    "between storage and database": (storing.shelf, "put", "after"),
+    "before storage": (shelf, "put", "before"),
+    "between storage and database": (shelf, "put", "after"),
     "before the row": (storing, "_enter", "before"),
     "after the row": (storing, "_enter", "after"),
     "before it is complete": (keeping, "complete", "before"),
@@ -233,8 +234,8 @@ def test_a_node_agent_killed_at_any_point_stores_nothing_twice_and_skips_nothing
     for kind in TranscriptKind:
         assert node.stored(kind) == getattr(redactor(), "cast" if kind == OUTPUT else "telemetry")(node.file(kind))[0]
         parts = TranscriptPart.objects.filter(transcript=node.transcript(kind))
-        folder = storing.shelf.folder(node.runner.pk, 1, kind)
-        assert set(storing.shelf.names(folder)) == {part.name for part in parts}, "no stray is left"
+        folder = shelf.folder(node.runner.pk, 1, kind)
+        assert set(shelf.names(folder)) == {part.name for part in parts}, "no stray is left"
         assert Redaction.objects.get(kind=kind).places == 3
 
 
