@@ -9,6 +9,9 @@ import pytest
 from runners.node_agent.attempts import Attempt, attempt_at, find_attempts, parse
 from runners.node_agent.terminals import read_lines
 
+#: The rules of redaction are there.
+pytestmark = pytest.mark.django_db
+
 
 def attempt(directory: Path, telemetry: bytes) -> Attempt:
     run = directory / f"{uuid.uuid4().hex}.1"
