@@ -93,9 +93,11 @@ class Recording:
         return rundir.has(str(self.directory), rundir.EXIT) or any(file.is_due(ended=False) for file in self.files)
 
     def is_ended(self) -> bool:
-        """Say whether nobody writes to it any more."""
+        """Say whether nobody writes to it any more; where the disk was full, its end may be told later than written."""
         run_dir = str(self.directory)
-        return rundir.has(run_dir, rundir.EXIT) and not rundir.is_locked(run_dir)
+        if not rundir.has(run_dir, rundir.EXIT) or rundir.is_locked(run_dir):
+            return False
+        return (rundir.last_line(run_dir, rundir.TELEMETRY) or {}).get("kind") == "exit"
 
 
 class Keeper:

@@ -20,7 +20,7 @@ def show_what_can_be_switched_off(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runners', '0019_vectors'),
+        ('runners', '0020_node_control_group'),
     ]
 
     operations = [
