@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+from channels.db import database_sync_to_async
+
 from dashboard.cast import CastReader, Output
 from dashboard.escapes import plain_text
 from dashboard.node_agents import Reply, ask
-from runners.exceptions import NodeUnreachable
-from runners.models import Runner
+from runners.exceptions import NodeUnreachable, TranscriptError, TranscriptMissing
+from runners.models import Runner, Transcript
+from runners.services.transcripts.read import read_lines
+from runners.states import TranscriptKind
+
+log = structlog.get_logger(__name__)
 
 READ_BYTES = 65_536
 #: Asked from here, the agent answers with the last READ_BYTES.
@@ -26,6 +33,8 @@ class Attempt:
     run: str
     generation: int
     output_bytes: int
+    #: All its output is in storage.
+    is_kept: bool = False
 
 
 def present_attempt(runner_id: UUID) -> Attempt | None:
@@ -39,13 +48,49 @@ def present_attempt(runner_id: UUID) -> Attempt | None:
         run=f"{runner.pk.hex}.{runner.generation}",
         generation=runner.generation,
         output_bytes=seen.output_bytes if seen else 0,
+        is_kept=kept_output(runner.pk, runner.generation) is not None,
     )
 
 
+def kept_output(runner_id: UUID, generation: int) -> Transcript | None:
+    """Return the recording of an attempt's terminal if all of it is in storage."""
+    found = Transcript.objects.filter(runner_id=runner_id, generation=generation, kind=TranscriptKind.OUTPUT)
+    return found.filter(completed_at__isnull=False, removed_at__isnull=True).first()
+
+
 async def read_output(attempt: Attempt, offset: int, *, limit: float) -> Reply:
-    """Return the recording from `offset` on: {"offset", "next", "data", "eof"}. Raises NodeUnreachable."""
+    """Return the recording from `offset` on: {"offset", "next", "data", "eof"}. Raises NodeUnreachable.
+
+    What has ended and is stored is read from storage: its node may be away, or have cleared its directory.
+    """
+    if attempt.is_kept:
+        try:
+            kept: Reply = await database_sync_to_async(read_kept, thread_sensitive=False)(attempt, offset)
+            return kept
+        except TranscriptError as error:
+            log.warning("transcript_not_shown", run=attempt.run, error=error.message)
     question = {"type": "terminal.read", "run": attempt.run, "offset": offset, "limit": READ_BYTES}
     return _checked(attempt, await ask(attempt.node, question, timeout=limit))
+
+
+def read_kept(attempt: Attempt, offset: int) -> Reply:
+    """Answer as the node would, from storage. Raises TranscriptError."""
+    runner, _, generation = attempt.run.partition(".")
+    transcript = kept_output(UUID(runner), int(generation))
+    if transcript is None:
+        raise TranscriptMissing("It was removed meanwhile.")
+    start = offset if offset >= 0 else max(0, transcript.size_bytes - READ_BYTES)
+    size, found = 0, []
+    for line in read_lines(transcript, start):
+        found.append(line)
+        size += len(line)
+        if size >= READ_BYTES:
+            break
+    if offset < 0 and start and found:
+        start += len(found.pop(0))  # begin at a line's beginning
+    data = b"".join(found)
+    eof = not data
+    return {"offset": start, "next": start + len(data), "data": data.decode(errors="replace"), "eof": eof}
 
 
 async def send_input(attempt: Attempt, data: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outbox.services import record_act
-from runners.models import Node, Project, Runner
+from runners.models import Node, Project, Runner, Transcript
 
 Facts = Mapping[str, Any] | None
 
@@ -68,6 +68,19 @@ def launched(runner: Runner, *, actor: str) -> None:
     given = {name: value for name in asked if (value := getattr(runner, name))}
     node = runner.node.name if runner.node else None
     on_runner("launch", runner, actor=actor, after={**given, "project": runner.project.name, "node": node})
+
+
+def on_transcript_removed(transcript: Transcript, *, days: int | None) -> None:
+    """Record `transcript.remove`."""
+    record_act(
+        "transcript.remove",
+        actor="system:retention",
+        target_type="runner",
+        target_id=transcript.runner_id,
+        target_name=transcript.runner.name,
+        before={"attempt": transcript.generation, "kind": transcript.kind, "size_bytes": transcript.size_bytes},
+        reason=f"kept for {days} days" if days is not None else "",
+    )
 
 
 def stale(runner: Runner, generation: int, *, what: str) -> None:

@@ -18,6 +18,7 @@ from runners.admin_embedding import EmbeddingModelAdmin as EmbeddingModelAdmin
 from runners.admin_operations import OperationAdmin as OperationAdmin
 from runners.admin_operations import ReconcilerFindingAdmin as ReconcilerFindingAdmin
 from runners.admin_runners import RunnerAdmin as RunnerAdmin
+from runners.admin_transcripts import TranscriptAdmin as TranscriptAdmin
 from runners.admin_usage import ModelPriceAdmin as ModelPriceAdmin
 from runners.admin_versions import VersionAdmin as VersionAdmin
 from runners.exceptions import RunnerError
@@ -61,7 +62,7 @@ class ProjectForm(LimitFields, forms.ModelForm):  # type: ignore[type-arg,misc]
 
     class Meta:
         model = Project
-        fields = ["name", "path", "description", "tags"]
+        fields = ["name", "path", "description", "tags", "transcript_days"]
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +87,15 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ["name", "path", "description"]
     date_hierarchy = "created_at"
     actions = ["archive_selected"]
-    fields = [("name", "status_badge"), "path", "description", "tags", "max_concurrent_runners", *BY_NAME]
+    fields = [
+        ("name", "status_badge"),
+        "path",
+        "description",
+        "tags",
+        "transcript_days",
+        "max_concurrent_runners",
+        *BY_NAME,
+    ]
     readonly_fields = ["status_badge"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
@@ -100,7 +109,10 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
-        wanted = {name: form.cleaned_data[name] for name in ("description", "tags", "max_concurrent_runners")}
+        wanted = {
+            name: form.cleaned_data[name]
+            for name in ("description", "tags", "transcript_days", "max_concurrent_runners")
+        }
         wanted["limits"] = {name: form.cleaned_data[name] for name in BY_NAME}
         if change:
             change_project(obj, actor=actor_of(request), **wanted)

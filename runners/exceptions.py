@@ -132,6 +132,12 @@ class TranscriptError(RunnerError):
     code = "transcript_not_read"
 
 
+class StorageAway(TranscriptError):
+    """The storage of transcripts does not answer, or refuses us."""
+
+    code = "storage_away"
+
+
 class TranscriptMissing(TranscriptError):
     """There is no such transcript, not yet or not any more."""
 

@@ -5,16 +5,17 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError
-from django.db.models import Count, Sum
+from django.db.models import Count, F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from runners.models import Budget, Node, Runner, Session
+from runners.models import Budget, Node, Observation, Runner, Session, Transcript
 from runners.models.usage import TOKEN_COLUMNS
 from runners.services.embedding import progress
 from runners.services.standing import standings
-from runners.states import NodeStatus
+from runners.states import OCCUPYING, NodeStatus, TranscriptKind
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ class FleetCollector(Collector):
                 *_sessions_and_tokens(),
                 *_budgets(),
                 *_embedding(),
+                *_transcripts(),
             ]
         except DatabaseError as error:
             # Other metrics are still worth having; what is not known is left out, not shown as 0.
@@ -103,6 +105,29 @@ def _embedding() -> Iterable[GaugeMetricFamily]:
         for family, value in ((embedded, found.embedded), (waiting, found.waiting), (refused, found.refused)):
             family.add_metric([found.model.name], value)
     return embedded, waiting, refused
+
+
+def _transcripts() -> Iterable[GaugeMetricFamily]:
+    text = GaugeMetricFamily("stratavore_transcript_text_bytes", "Text of recordings in storage.", labels=["kind"])
+    stored = GaugeMetricFamily("stratavore_transcript_stored_bytes", "What they take there.", labels=["kind"])
+    kept = Transcript.objects.filter(removed_at__isnull=True).order_by()
+    for kind, size, compressed in kept.values_list("kind").annotate(Sum("size_bytes"), Sum("stored_bytes")):
+        text.add_metric([kind], size)
+        stored.add_metric([kind], compressed)
+    yield from (text, stored)
+    ended = kept.filter(completed_at__isnull=True).exclude(runner__status__in=OCCUPYING)
+    yield GaugeMetricFamily(
+        "stratavore_transcripts_incomplete", "Recordings of ended attempts that are not complete.", value=ended.count()
+    )
+    here = kept.filter(runner=OuterRef("runner"), generation=OuterRef("generation"), kind=TranscriptKind.OUTPUT)
+    waiting = Observation.objects.filter(runner__status__in=OCCUPYING).aggregate(
+        bytes=Sum(F("output_bytes") - Coalesce(Subquery(here.values("size_bytes")), 0), default=0)
+    )
+    yield GaugeMetricFamily(
+        "stratavore_transcript_backlog_bytes",
+        "Output of running attempts that is on their nodes alone.",
+        value=max(0, waiting["bytes"]),
+    )
 
 
 REGISTRY.register(FleetCollector())

@@ -13,6 +13,7 @@ from runners.services import embedding, enforcement, operations, prices, queue, 
 from runners.services import reconcile as reconciler
 from runners.services.search_index import EMBED_TASK
 from runners.services.start import refuse_stale, start_on_node
+from runners.services.transcripts import retention
 
 log = structlog.get_logger(__name__)
 
@@ -114,3 +115,9 @@ def queue_the_rest() -> None:
 def reconcile() -> None:
     """Compare what is wanted with what is seen."""
     reconciler.reconcile()
+
+
+@shared_task
+def remove_transcripts() -> None:
+    """Remove the recordings that their projects do not keep for longer."""
+    retention.remove_due()

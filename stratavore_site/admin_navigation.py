@@ -18,6 +18,8 @@ RECORDS = {
         ("Sessions", "forum", "runners.session"),
         ("Messages", "chat", "runners.message"),
         ("Search by meaning", "manage_search", "runners.embeddingmodel"),
+        ("Transcripts", "movie", "runners.transcript"),
+        ("Redaction rules", "password", "runners.redactionrule"),
     ],
     "Spending": [
         ("Usage", "payments", "runners.usageentry"),

@@ -76,5 +76,10 @@ beat_schedule = {
     "purge-outbox": {"task": "outbox.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600}},
     # Work is given out by events; this is for what none tells, such as working hours that begin.
     "look-after-agents": {"task": "agents.tasks.look_after", "schedule": 30.0, "options": {"expires": 30}},
+    "remove-transcripts": {
+        "task": "runners.tasks.remove_transcripts",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "reconcile": {"task": "runners.tasks.reconcile", "schedule": 30.0, "options": {"expires": 30}},
 }

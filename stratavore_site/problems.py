@@ -109,6 +109,19 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "The node's agent does not answer",
         "Try again; look at the node's log if it stays away.",
     ),
+    runners.TranscriptError: Problem("transcript_not_read", 500, "The transcript cannot be read", "See `detail`."),
+    runners.TranscriptMissing: Problem(
+        "transcript_missing", 404, "There is no such recording", "Wait until it is stored; it may have been removed."
+    ),
+    runners.TranscriptDamaged: Problem(
+        "transcript_damaged",
+        500,
+        "The recording is damaged",
+        "Restore the part named in `part`; the others can be read.",
+    ),
+    runners.StorageAway: Problem(
+        "storage_away", 503, "The storage of transcripts does not answer", "Try again; look at its own log."
+    ),
     agents.AgentError: OTHER,
     agents.InvalidAgent: Problem(
         "invalid_agent", 422, "What was asked of an agent makes no sense", "Mend the field named in `field`."

@@ -330,6 +330,9 @@ STORAGES = {
 TRANSCRIPT_PART_KB = environment.integer("TRANSCRIPT_PART_KB", 1024, minimum=64)
 TRANSCRIPT_PART_SECONDS = environment.integer("TRANSCRIPT_PART_SECONDS", 30, minimum=1)
 
+#: A run directory stays so long after its attempt ended, and until all of it is in the database and in storage.
+RUN_DIRECTORY_DAYS = environment.integer("STRATAVORE_RUN_DIRECTORY_DAYS", 7)
+
 # --- Celery ------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = AMQP_URL or REDIS_URL

@@ -17,6 +17,7 @@ from dashboard.changes import FLEET
 from dashboard.conversations import Window, conversation_verbs, read_window
 from dashboard.filters import RunnerFilter
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
+from dashboard.recordings import recordings_of_runner
 from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
 from dashboard.worktrees import worktree_context
 from runners.actors import actor_of
@@ -102,6 +103,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         **conversation_verbs(session),
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
         **worktree_context(found),
+        **recordings_of_runner(found),
     }
     topics: tuple[str, ...] = (f"runner:{found.pk}",)
     return show(

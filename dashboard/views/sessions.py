@@ -1,5 +1,6 @@
 """Conversations."""
 
+import contextlib
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -17,9 +18,12 @@ from dashboard.conversations import (
     time_line,
 )
 from dashboard.page import live_page, page_of, query_without, show
+from dashboard.recordings import recordings_of_session
 from dashboard.rows import cost_of, runner_rows, session_row, shown_runners
 from dashboard.worktrees import changes_of
+from runners.exceptions import TranscriptError
 from runners.models import Message, Project, Session, UsageEntry
+from runners.services.transcripts.messages import whole_message
 from runners.states import Role
 
 
@@ -67,6 +71,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "total_cost": cost_of(found),
         "changed": changes_of(found),
         **conversation_verbs(found),
+        **recordings_of_session(found),
     }
     return show(request, "dashboard/session.html", context, topics=(f"session:{found.pk}",))
 
@@ -85,6 +90,10 @@ def messages(request: HttpRequest, session_id: UUID) -> HttpResponse:
 def message(request: HttpRequest, session_id: UUID, message_id: int) -> HttpResponse:
     """Show the whole of one message, however long it is."""
     found = get_object_or_404(Message.objects.select_related("session"), pk=message_id, session=session_id)
+    # Without it the page has the beginning, and says how much more there is.
+    with contextlib.suppress(TranscriptError):
+        found.text, found.tool_input = whole_message(found)
+        found.more_characters = 0
     return show(request, "dashboard/message.html", {"message": found, "session": found.session})
 
 

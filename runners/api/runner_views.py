@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status, viewsets
@@ -23,9 +24,10 @@ from runners.api.serializers import (
     RunnerSerializer,
     StopSerializer,
 )
+from runners.api.transcripts import ATTEMPT, FILE, KIND, TranscriptSerializer, attempt_of, file_response, kind_of
 from runners.api.usage_figures import usage_of_runners
 from runners.api.worktree_serializers import EndWorktreeSerializer, WorktreeSerializer
-from runners.models import Attempt, Runner, RunnerMove, Worktree
+from runners.models import Attempt, Runner, RunnerMove, Transcript, Worktree
 from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
@@ -156,6 +158,29 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
         how = WorktreeEnd(form.validated_data["how"])
         worktree = end_worktree(self.get_object().pk, how, actor=actor_of(request))
         return Response(WorktreeSerializer(worktree).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        summary="List what is recorded of a runner's attempts, oldest first", responses=TranscriptSerializer(many=True)
+    )
+    @action(detail=True, methods=["get"], filterset_class=None)
+    def transcripts(self, request: Request, pk: UUID) -> Response:
+        found: Any = Transcript.objects.filter(runner=self.get_object()).order_by("generation", "kind")
+        return self.get_paginated_response(TranscriptSerializer(self.paginate_queryset(found), many=True).data)
+
+    @extend_schema(
+        operation_id="runners_transcript",
+        summary="Download the recording of an attempt",
+        parameters=[KIND, ATTEMPT],
+        responses=FILE,
+    )
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def transcript(self, request: Request, pk: UUID) -> HttpResponseBase:
+        """As asciicast v2, or as JSON lines. Of a runner that runs: what is in storage now."""
+        runner, attempt = self.get_object(), attempt_of(request)
+        found = Transcript.objects.filter(runner=runner, kind=kind_of(request))
+        if attempt is not None:
+            found = found.filter(generation=attempt)
+        return file_response(list(found.order_by("-generation")[:1]), runner.name)
 
     @extend_schema(summary="Show a runner's history, oldest first", responses=RunnerMoveSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from runners.api.examples import LAUNCH_EXAMPLES
 from runners.api.strict import StrictSerializer
+from runners.api.transcripts import RedactionSerializer
 from runners.api.usage_figures import UNKNOWN, Figures, usage_of_session
 from runners.backends.base import LaunchRequest
 from runners.models import (
@@ -96,6 +97,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
             "tags",
             "isolation",
             "worktree_end",
+            "transcript_days",
             "max_concurrent_runners",
             "limits",
             "runner_count",
@@ -129,6 +131,9 @@ class ProjectChangeSerializer(StrictSerializer):
     )
     worktree_end = serializers.ChoiceField(
         choices=WorktreeEnd.choices, required=False, help_text="Of launches that do not choose."
+    )
+    transcript_days = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=36_500, help_text="null: recordings are kept."
     )
 
 
@@ -390,6 +395,7 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
     )
     runner_ids = serializers.SerializerMethodField(help_text="Its runners, oldest first.")
     usage = serializers.SerializerMethodField()
+    redactions = serializers.SerializerMethodField(help_text="Secrets that were masked, by rule.")
 
     class Meta:
         model = Session
@@ -409,6 +415,7 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
             "ended_at",
             "message_count",
             "usage",
+            "redactions",
         ]
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
@@ -419,13 +426,32 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
     def get_usage(self, session: Session) -> Any:
         return UsageSerializer(usage_of_session(session)).data
 
+    @extend_schema_field(RedactionSerializer(many=True))
+    def get_redactions(self, session: Session) -> Any:
+        counts = self.context.get("redactions", {}).get(session.pk, [])
+        return RedactionSerializer(counts, many=True).data
+
 
 class MessageSerializer(serializers.ModelSerializer[Message]):
     runner_id = serializers.UUIDField(allow_null=True)
+    more_characters = serializers.IntegerField(
+        help_text="Left out of `text` and `tool_input`, which hold 200,000; `messages/<id>/` has the whole."
+    )
 
     class Meta:
         model = Message
-        fields = ["id", "runner_id", "role", "text", "tool_name", "tool_input", "call_id", "is_error", "at"]
+        fields = [
+            "id",
+            "runner_id",
+            "role",
+            "text",
+            "tool_name",
+            "tool_input",
+            "more_characters",
+            "call_id",
+            "is_error",
+            "at",
+        ]
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):

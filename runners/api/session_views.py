@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import viewsets
@@ -16,8 +17,12 @@ from runners.api.pagination import AfterPagination, SearchPagination
 from runners.api.permissions import ActPermissions
 from runners.api.search_views import SessionHitsSerializer
 from runners.api.serializers import MessageSerializer, SessionSerializer
+from runners.api.transcripts import FILE, KIND, file_response, kind_of
 from runners.models import Message, Runner, Session
+from runners.services.redaction import redactions_of_sessions
 from runners.services.search import similar_sessions
+from runners.services.transcripts.messages import whole_message
+from runners.services.transcripts.read import transcripts_of_session
 
 
 @extend_schema_view(
@@ -35,6 +40,37 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
     def get_queryset(self) -> QuerySet[Session]:
         runners = Prefetch("runners", queryset=Runner.objects.only("id", "session_id").order_by("created_at"))
         return Session.objects.select_related("project").prefetch_related(runners).order_by("-started_at", "-pk")
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        # Asked once for a page, not once for a session.
+        shown = args[0] if kwargs.get("many") else args[:1]
+        redactions = redactions_of_sessions(session.pk for session in shown)
+        kwargs["context"] = {**self.get_serializer_context(), "redactions": redactions}
+        return SessionSerializer(*args, **kwargs)
+
+    @extend_schema(
+        operation_id="sessions_transcript",
+        summary="Download the recording of a session",
+        parameters=[KIND],
+        responses=FILE,
+    )
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def transcript(self, request: Request, pk: UUID) -> HttpResponseBase:
+        """All its attempts in one file: asciicast v2, or JSON lines."""
+        session = get_object_or_404(Session, pk=pk)
+        found = transcripts_of_session(session.pk, kind_of(request))
+        return file_response(list(found.filter(removed_at__isnull=True)), f"session-{str(session.pk)[:8]}")
+
+    @extend_schema(summary="Read the whole of one message", responses=MessageSerializer)
+    @action(
+        detail=True, methods=["get"], url_path="messages/<int:message_id>", filterset_class=None, pagination_class=None
+    )
+    def whole_message(self, request: Request, pk: UUID, message_id: int) -> Response:
+        """404 `transcript_missing`: what its row leaves out is not in storage yet, or not any more."""
+        message = get_object_or_404(Message.objects.select_related("session"), pk=message_id, session=pk)
+        message.text, message.tool_input = whole_message(message)
+        message.more_characters = 0
+        return Response(MessageSerializer(message).data)
 
     @extend_schema(summary="Read a session's messages, oldest first", responses=MessageSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=AfterPagination, filterset_class=MessageFilter)

@@ -97,6 +97,15 @@ class Command:
     follow: Follow | None = None
 
 
+@dataclass(frozen=True)
+class RecordPlace:
+    """Where in an attempt's telemetry a record stands."""
+
+    generation: int
+    offset: int
+    size_bytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class MessageFact:
     """Something said or done. `key` is stable: the same line read twice gives the same key."""
@@ -111,6 +120,9 @@ class MessageFact:
     call_id: str = ""
     #: The program's own id of this place in its conversation, from which it may be forked. Empty: it has none.
     anchor: str = ""
+    #: Of a message that was shortened: how much was left out, and where the whole stands. Not for backends.
+    more_characters: int = 0
+    place: RecordPlace | None = None
     at: datetime
 
 

@@ -22,6 +22,12 @@ class Project(models.Model):
     worktree_end = models.CharField(
         max_length=10, choices=WorktreeEnd, default=WorktreeEnd.KEEP, help_text="Of launches that do not choose."
     )
+    transcript_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Recordings are removed so long after they are complete; empty: they are kept.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_launch_at = models.DateTimeField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from runners.models.runner import Runner
 from runners.models.session import Session
+from runners.redaction import BUILT_IN
 from runners.states import TranscriptKind
 
 
@@ -29,6 +30,11 @@ class RedactionRule(models.Model):
     @property
     def is_built_in(self) -> bool:
         return not self.pattern
+
+    @property
+    def words(self) -> str:
+        """What it finds, for people."""
+        return next((rule.what for rule in BUILT_IN if rule.name == self.name), self.pattern)
 
 
 class Redaction(models.Model):

@@ -99,6 +99,12 @@ class Message(models.Model):
     )
     at = models.DateTimeField()
 
+    # Of a long one the row holds the beginning: the whole stands in the record of its runner's telemetry.
+    more_characters = models.PositiveIntegerField(default=0, help_text="How many were left out.")
+    record_attempt = models.PositiveIntegerField(null=True, blank=True)
+    record_offset = models.BigIntegerField(null=True, blank=True, help_text="In bytes, of the transcript too.")
+    record_bytes = models.PositiveIntegerField(null=True, blank=True)
+
     class Meta:
         ordering = ["id"]
         constraints = [

@@ -30,7 +30,9 @@ def _versions(model: type[models.Model], *fields: str) -> Any:
 
 
 class ProjectVersion(
-    _versions(Project, "name", "path", "description", "tags", "status", "isolation", "worktree_end")  # type: ignore[misc]
+    _versions(  # type: ignore[misc]
+        Project, "name", "path", "description", "tags", "status", "isolation", "worktree_end", "transcript_days"
+    )
 ):
     def __str__(self) -> str:
         return f"{self.name}: {self.pgh_label}"

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from runners.models import Session
 from runners.node_agent.attempts import Attempt, attempt_at
+from runners.node_agent.clearing import clear
 from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
 from runners.node_agent.keeper import keeping
@@ -60,6 +61,8 @@ HEARTBEAT_SECONDS = 5.0
 RECONCILE_SECONDS = 5.0
 #: An engine comes and goes with the machine's upgrades.
 ENGINE_SECONDS = 30.0
+#: What is days old may be some minutes older.
+CLEAR_SECONDS = 600.0
 MAX_BACKOFF_SECONDS = 15.0
 
 #: A server is away: wait, and go on where we were.
@@ -98,6 +101,7 @@ class NodeAgent:
                 loops.create_task(every(MEASURE_SECONDS, "measure", self._measure))
                 loops.create_task(every(RECONCILE_SECONDS, "reconcile", self._reconcile))
                 loops.create_task(every(RECONCILE_SECONDS, "leftovers", self._remove_leftovers))
+                loops.create_task(every(CLEAR_SECONDS, "clear", self._clear))
                 loops.create_task(keep_trying("terminals", self.terminals.serve))
 
     def _nudge(self, run: str) -> None:
@@ -231,6 +235,9 @@ class NodeAgent:
             log.info("control_groups_removed", groups=groups)
         for attempt in await asyncio.to_thread(remove_leftovers, self.runs):
             await in_database(partial(note_attempt, *attempt, rule="left_containers", node=self.name))
+
+    async def _clear(self) -> None:
+        await asyncio.to_thread(clear, self.runs)
 
 
 def sessions_of(runner_ids: set[UUID]) -> list[str]:

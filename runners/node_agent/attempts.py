@@ -61,8 +61,17 @@ class Attempt:
             return None
         # Before anybody reads it: what rows, parser's memory and reasons are made of has no secrets any more.
         lines, findings = redactor().telemetry(whole, before=before)
-        records = [at_database_time(parse(line), clock_ahead) for line in lines.splitlines()]
-        return Batch(self.runner_id, self.generation, self.offset, self.offset + len(whole), records, findings)
+        found = lines.splitlines(keepends=True)
+        records = [at_database_time(parse(line), clock_ahead) for line in found]
+        return Batch(
+            self.runner_id,
+            self.generation,
+            self.offset,
+            self.offset + len(whole),
+            records,
+            findings,
+            list(map(len, found)),
+        )
 
     def close(self) -> None:
         """Note that everything is in the database."""

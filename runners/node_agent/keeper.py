@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from psycopg_pool import PoolTimeout
 
+from runners.exceptions import StorageAway
 from runners.node_agent.attempts import attempt_at
 from runners.services.redaction import redactor
 from runners.services.transcripts import shelf
@@ -46,7 +47,7 @@ ASIDE_SECONDS = 60.0
 UNKNOWN_SECONDS = 600.0
 MAX_BACKOFF_SECONDS = 60.0
 #: The storage or the database: what one file meets, the next one would meet too.
-AWAY = (DatabaseError, PoolTimeout, *shelf.AWAY)
+AWAY = (DatabaseError, PoolTimeout, StorageAway, *shelf.AWAY)
 
 
 @dataclass

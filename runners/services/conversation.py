@@ -30,6 +30,10 @@ def add_messages(session: Session, runner: Runner, facts: Sequence[MessageFact])
             is_error=fact.is_error,
             call_id=fact.call_id,
             anchor=fact.anchor,
+            more_characters=fact.more_characters,
+            record_attempt=fact.place.generation if fact.place else None,
+            record_offset=fact.place.offset if fact.place else None,
+            record_bytes=fact.place.size_bytes if fact.place else None,
             at=fact.at,
         )
         for fact in fresh

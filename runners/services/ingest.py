@@ -1,8 +1,9 @@
 """Turn a runner's telemetry into rows: exactly once, whatever crashes between two lines."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import structlog
 from django.db import transaction
 
 from runners.backends import get_backend
-from runners.backends.base import Fact, FailureFact, MessageFact, SessionFact, UsageFact
+from runners.backends.base import Fact, FailureFact, MessageFact, RecordPlace, SessionFact, UsageFact
 from runners.backends.lines import digest
 from runners.models import Observation, Runner, Session
 from runners.redaction import Findings
@@ -22,6 +23,7 @@ from runners.services.ledger import Charge, enter_usage
 from runners.services.lifecycle import apply_record
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
+from runners.services.shorten import shortened
 from runners.states import RunnerStatus, TranscriptKind
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,16 @@ class Batch:
     records: Sequence[dict[str, Any]]
     #: What was redacted in them.
     findings: Findings = field(default_factory=Counter)
+    #: Bytes of each record, with its newline; empty: not known.
+    sizes: Sequence[int] = ()
+
+    def places(self) -> Iterator[RecordPlace | None]:
+        """Yield where each record stands."""
+        offset = self.start_offset
+        for size in self.sizes:
+            yield RecordPlace(self.generation, offset, size)
+            offset += size
+        yield from repeat(None, len(self.records) - len(self.sizes))
 
 
 @transaction.atomic
@@ -100,8 +112,8 @@ def _read(runner: Runner, batch: Batch, observation: Observation) -> list[Fact]:
     if prompt := as_attempted(runner).prompt.strip():
         state.setdefault("prompt", digest(redacted(prompt)))
     found: list[Fact] = []
-    for record in batch.records:
-        facts = list(backend.read(record, state))
+    for record, place in zip(batch.records, batch.places(), strict=True):
+        facts = list(shortened(backend.read(record, state), place))
         activity.note_activity(observation, record, facts)
         found += facts
     return found

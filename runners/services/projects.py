@@ -27,6 +27,7 @@ def create_project(
     limits: Mapping[str, int | None] | None = None,
     isolation: str = Isolation.NONE,
     worktree_end: str = WorktreeEnd.KEEP,
+    transcript_days: int | None = None,
 ) -> Project:
     """Create a project over an existing directory. Raises PathNotAllowed, InvalidRequest."""
     project = Project(
@@ -36,6 +37,7 @@ def create_project(
         tags=list(tags),
         isolation=isolation,
         worktree_end=worktree_end,
+        transcript_days=transcript_days,
     )
     _check(project)
     try:
@@ -77,7 +79,7 @@ def _write_quota(project: Project, max_concurrent_runners: int | None) -> None:
 def _editable(project: Project) -> dict[str, Any]:
     """Return what people may change of a project, for the audit log."""
     quota = ResourceQuota.objects.filter(project=project).values_list("max_concurrent_runners", flat=True).first()
-    chosen = ("description", "tags", "isolation", "worktree_end")
+    chosen = ("description", "tags", "isolation", "worktree_end", "transcript_days")
     return {
         **{name: getattr(project, name) for name in chosen},
         "max_concurrent_runners": quota,

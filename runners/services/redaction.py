@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
 
+from outbox.services import record_act
 from runners.models import Redaction, RedactionRule
 from runners.redaction import BUILT_IN, BadRule, Findings, Redactor, Rule, check_rule
 from runners.sql import Redacted, add_redactions
@@ -68,6 +71,42 @@ def _counts(of: str, rows: QuerySet[Redaction]) -> dict[UUID, list[RuleCount]]:
     for owner, rule, secrets, places in sums.annotate(Count("fingerprint", distinct=True), Sum("places")):
         found.setdefault(owner, []).append(RuleCount(rule, secrets, places))
     return found
+
+
+@transaction.atomic
+def save_rule(row: RedactionRule, *, actor: str) -> None:
+    """Save a rule, new or changed. Raises BadRule."""
+    if not row.is_built_in:
+        check_rule(Rule(row.name, row.note, row.pattern))
+    stored = RedactionRule.objects.filter(pk=row.pk).first()
+    row.save()
+    _record("redaction_rule.change" if stored else "redaction_rule.create", row, actor, before=stored, after=row)
+
+
+@transaction.atomic
+def delete_rule(row: RedactionRule, *, actor: str) -> None:
+    """Delete a rule of one's own."""
+    _record("redaction_rule.delete", row, actor, before=row, after=None)
+    row.delete()
+
+
+def _record(
+    action: str, row: RedactionRule, actor: str, *, before: RedactionRule | None, after: RedactionRule | None
+) -> None:
+    record_act(
+        action,
+        actor=actor,
+        target_type="redaction_rule",
+        target_id=row.name,
+        target_name=row.name,
+        before=_facts(before),
+        after=_facts(after),
+    )
+    transaction.on_commit(forget_rules)
+
+
+def _facts(row: RedactionRule | None) -> dict[str, Any] | None:
+    return None if row is None else {"pattern": row.pattern, "is_active": row.is_active, "note": row.note}
 
 
 def rules_in_force() -> list[Rule]:

@@ -5,13 +5,13 @@ Offsets are those of the file on the node, before redaction and after it. While 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import zstandard
 from django.db.models import QuerySet
 
-from runners.exceptions import TranscriptDamaged, TranscriptMissing
+from runners.exceptions import StorageAway, TranscriptDamaged, TranscriptMissing
 from runners.models import Transcript, TranscriptPart
 from runners.services.transcripts import shelf
 from runners.states import TranscriptKind
@@ -32,17 +32,22 @@ def transcripts_of_session(session_id: UUID, kind: TranscriptKind) -> QuerySet[T
 
 
 def read_text(transcript: Transcript, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the text from byte `start` to byte `end` (all there is), a part at a time, each held against its checksum.
+    """Return the text from byte `start` to byte `end` (all there is), a part at a time, each held against its checksum.
 
+    The database is asked now, not while it is read: that may be in another thread, or after its connection is gone.
     Raises TranscriptMissing if it was removed, TranscriptDamaged (it names the part) if storage has something else than
-    was stored, or one of shelf.AWAY if storage is away.
+    was stored, StorageAway if it is away.
     """
     if transcript.removed_at is not None:
         raise TranscriptMissing(
             f"It was removed on {transcript.removed_at:%Y-%m-%d}.", removed_at=transcript.removed_at
         )
+    return _texts(_parts(transcript, start, end), start, end)
+
+
+def _texts(parts: Sequence[TranscriptPart], start: int, end: int | None) -> Iterator[bytes]:
     position = None
-    for part in _parts(transcript, start, end):
+    for part in parts:
         if position is not None and part.start_offset != position:
             raise TranscriptDamaged(f"There is a gap before part {part.name}.", part=part.name)
         position = part.end_offset
@@ -52,8 +57,13 @@ def read_text(transcript: Transcript, start: int = 0, end: int | None = None) ->
 
 def read_lines(transcript: Transcript, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """Yield the lines from byte `start` on, each with its newline, but for a last one that has none."""
+    return lines_in(read_text(transcript, start, end))
+
+
+def lines_in(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a text that comes in pieces."""
     rest = b""
-    for text in read_text(transcript, start, end):
+    for text in texts:
         *lines, rest = (rest + text).split(b"\n")
         for line in lines:
             yield line + b"\n"
@@ -68,7 +78,7 @@ def read_compressed(transcript: Transcript) -> Iterator[bytes]:
 
 
 def read_part(part: TranscriptPart) -> bytes:
-    """Return the text of one part. Raises TranscriptDamaged, or one of shelf.AWAY."""
+    """Return the text of one part. Raises TranscriptDamaged, StorageAway."""
     data, size = _fetch(part), part.end_offset - part.start_offset
     try:
         # The frame tells how much memory it wants: ask first.
@@ -87,11 +97,11 @@ def whole_sha256(transcript: Transcript) -> str:
     return whole.hexdigest()
 
 
-def _parts(transcript: Transcript, start: int, end: int | None) -> Iterator[TranscriptPart]:
+def _parts(transcript: Transcript, start: int, end: int | None) -> list[TranscriptPart]:
     parts = TranscriptPart.objects.filter(transcript=transcript, end_offset__gt=start)
     if end is not None:
         parts = parts.filter(start_offset__lt=end)
-    return parts.order_by("number").iterator(chunk_size=200)
+    return list(parts.order_by("number"))
 
 
 def _fetch(part: TranscriptPart) -> bytes:
@@ -99,6 +109,8 @@ def _fetch(part: TranscriptPart) -> bytes:
         data = shelf.get(part.name)
     except FileNotFoundError:
         raise TranscriptDamaged(f"Part {part.name} is not in storage.", part=part.name) from None
+    except shelf.AWAY as error:
+        raise StorageAway(f"The storage of transcripts is away: {str(error)[:200]}") from error
     if len(data) != part.stored_bytes or hashlib.sha256(data).hexdigest() != part.sha256:
         raise TranscriptDamaged(f"Part {part.name} is not what was stored.", part=part.name)
     return data

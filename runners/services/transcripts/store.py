@@ -127,7 +127,7 @@ def complete(place: Place, size: int, whole: str = "") -> bool:
     """Note that nothing follows after `size` bytes; return whether that much, or nothing at all, is stored.
 
     Without `whole` the checksum of the whole is taken of what is in storage: somebody else stored its beginning. Raises
-    TranscriptDamaged, or one of shelf.AWAY.
+    TranscriptDamaged, StorageAway.
     """
     transcript = place.transcripts().first()
     if transcript is None:

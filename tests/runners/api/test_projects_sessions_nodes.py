@@ -133,7 +133,7 @@ def test_sessions_tell_their_runners_and_totals_in_the_same_queries(django_asser
     runner.session.input_tokens, runner.session.cost_usd = 12, Decimal("0.5")
     runner.session.save()
     client = reader()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         rows = client.get(f"{V1}/sessions/").json()["results"]
     assert len(rows) == 10
     assert rows[0]["runner_ids"] == [str(runner.pk)]
