@@ -14,7 +14,7 @@ from outbox.services.relay import relay_in_turn
 LOOK_SECONDS = 1.0
 #: After a delivery it looks by itself for so long, somewhat longer than a process waits between two wake-ups: more is
 #: likely to come, and a look costs a tenth of a millisecond, where a wake-up costs half of one.
-BUSY_SECONDS, POLL_SECONDS = 0.03, 0.003
+BUSY_SECONDS, POLL_SECONDS = 0.08, 0.003
 #: After the database was away.
 REST_SECONDS = 1.0
 

@@ -14,7 +14,7 @@ from outbox.sinks.celery_broker import CeleryBroker, speaks_amqp
 RELAY_TASK = "outbox.tasks.relay"
 SEND_TASK = "outbox.tasks.send_webhooks"
 #: The least time between two wake-ups of one process. A relay that was woken looks by itself for longer.
-GAP_SECONDS = 0.02
+GAP_SECONDS = 0.05
 #: After a failure the broker is left alone for so long; the beat's own wake-ups come as often.
 REST_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 0.5
