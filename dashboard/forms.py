@@ -12,7 +12,7 @@ from runners.backends.base import LaunchRequest
 from runners.models import Project
 from runners.services.containers import CONTAINER, NO_NETWORK
 from runners.services.limits import LARGEST, LIMITS, Limit
-from runners.states import ConversationMode, Isolation, OnLimit, RestartPolicy, WorktreeEnd
+from runners.states import ApprovalMode, ConversationMode, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 
 class LaunchForm(forms.Form):
@@ -84,6 +84,12 @@ class LaunchForm(forms.Form):
         label="Start again by itself",
         help_text="At most three times in ten minutes.",
     )
+    approvals = forms.ChoiceField(
+        required=False,
+        choices=ApprovalMode.choices,
+        label="What it may not do by itself",
+        help_text="Asked for, it waits in the inbox until rules or people answer. Claude Code can ask.",
+    )
     session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
     fork = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
@@ -136,6 +142,7 @@ class LaunchForm(forms.Form):
             limits={limit.name: typed[limit.name] for limit in LIMITS if typed[limit.name] is not None},
             on_limit=OnLimit.WAIT if typed["wait"] else OnLimit.REFUSE,
             restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
+            approvals=typed["approvals"] or ApprovalMode.DENY,
             session_id=str(session) if session else "",
             conversation_mode=self._conversation_mode(),
         )

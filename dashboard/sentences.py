@@ -55,6 +55,11 @@ def _job_changed(data: Data) -> str:
     return f"has new {', '.join(fields)}".replace("_", " ")
 
 
+def _answered(data: Data) -> str:
+    by = f"by the rule {data['rule']}" if data.get("rule") else f"by {data.get('actor') or 'somebody'}"
+    return f"was {data.get('state')} {by}: {data.get('wants', '')}"[:160]
+
+
 _SENTENCES: dict[str, Callable[[Data], str]] = {
     "runner.queued": lambda data: "waits for a place",
     "runner.starting": _starting,
@@ -72,6 +77,10 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "budget.warning": lambda data: f"is at {data.get('percent')} % of {_amount(data, 'limit')}",
     "budget.spent": lambda data: f"is spent: {_amount(data, 'used')} of {_amount(data, 'limit')}",
     "budget.raised": lambda data: f"was raised by {_amount(data, 'amount')}{_because(data)}",
+    "approval.requested": lambda data: f"asks: {data.get('wants', '')}"[:160],
+    "approval.decided": _answered,
+    "approval.expired": lambda data: f"was not answered in time: {data.get('wants', '')}"[:160],
+    "approval.withdrawn": lambda data: f"asks no more: {data.get('wants', '')}"[:160],
     "operation.started": lambda data: f"began on {data.get('total')}",
     "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
     "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",

@@ -12,6 +12,9 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
 from runners.actors import actor_of
+from runners.admin_approvals import ApprovalAdmin as ApprovalAdmin
+from runners.admin_approvals import ApprovalRuleAdmin as ApprovalRuleAdmin
+from runners.admin_approvals import ApprovalTermsAdmin as ApprovalTermsAdmin
 from runners.admin_base import LinesField, ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.admin_budgets import BudgetAdmin as BudgetAdmin
 from runners.admin_embedding import EmbeddingModelAdmin as EmbeddingModelAdmin

@@ -5,11 +5,12 @@ class RunnersConfig(AppConfig):
     name = "runners"
 
     def ready(self) -> None:
-        from runners import budget_events, events
+        from runners import approval_events, budget_events, events
         from runners import checks as checks
         from runners import metrics as metrics
         from runners.services import operations, runner_verbs
 
         events.register_types()
         budget_events.register_types()
+        approval_events.register_types()
         operations.register(*runner_verbs.VERBS)

@@ -148,3 +148,15 @@ class TranscriptDamaged(TranscriptError):
     """What is in storage is not what was stored; `part` names it."""
 
     code = "transcript_damaged"
+
+
+class ApprovalSettled(RunnerError):
+    """The question was answered before, or is not asked any more; `state`, `decided_by` and `decided_at` tell."""
+
+    code = "approval_settled"
+
+
+class RuleRefused(RunnerError):
+    """What was asked of a rule makes no sense; `field` names the culprit."""
+
+    code = "rule_refused"

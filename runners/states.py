@@ -193,3 +193,44 @@ class TranscriptKind(TextChoices):
 
     OUTPUT = "output", "Terminal"
     TELEMETRY = "telemetry", "Telemetry"
+
+
+class ApprovalMode(TextChoices):
+    """What becomes of what a program may not do by itself."""
+
+    DENY = "deny", "It is denied"
+    ASK = "ask", "It is asked for"
+
+
+class ApprovalState(TextChoices):
+    WAITING = "waiting", "Waiting"
+    ALLOWED = "allowed", "Allowed"
+    DENIED = "denied", "Denied"
+    EXPIRED = "expired", "Expired"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+#: Of these the program is told; an expired question counts as denied.
+ANSWERED = frozenset({ApprovalState.ALLOWED, ApprovalState.DENIED, ApprovalState.EXPIRED})
+
+
+class RuleEffect(TextChoices):
+    ALLOW = "allow", "Allow"
+    DENY = "deny", "Deny"
+
+
+class RuleScope(TextChoices):
+    """Whose questions a rule answers."""
+
+    GLOBAL = "global", "Everything"
+    PROJECT = "project", "Project"
+    AGENT = "agent", "Agent"
+    PERSONALITY = "personality", "Personality"
+    SESSION = "session", "Session"
+
+
+class AnswerScope(TextChoices):
+    """For what a person's answer holds."""
+
+    ONCE = "once", "This once"
+    SESSION = "session", "For the rest of the session"

@@ -9,7 +9,7 @@ from outbox.services.wake import wake
 from runners.models import Runner
 from runners.runtimes import get_runtime, run_directory
 from runners.runtimes.shim_client import ShimGone, ShimRefused
-from runners.services import embedding, enforcement, operations, prices, queue, worktrees
+from runners.services import approvals, embedding, enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.search_index import EMBED_TASK
 from runners.services.start import refuse_stale, start_on_node
@@ -60,6 +60,18 @@ def _steer(runner_id: str, generation: int, verb: str) -> None:
     except ShimRefused as refusal:
         # It goes on as it was, and is shown so.
         log.warning("not_steered", runner_id=runner_id, generation=generation, verb=verb, reason=str(refusal))
+
+
+@shared_task
+def answer_approval(approval_id: str) -> None:
+    """Give an answer to the program that asked, on this node."""
+    approvals.give_answer(UUID(approval_id))
+
+
+@shared_task
+def expire_approvals() -> None:
+    """Deny what nobody answered in time."""
+    approvals.expire_approvals()
 
 
 @shared_task

@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from outbox.services import bunched, enqueue
 from runners import events
+from runners.approval_transitions import withdraw_of
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Runner, RunnerMove
-from runners.states import TERMINAL, Isolation, RunnerStatus, sources
+from runners.states import TERMINAL, ApprovalMode, Isolation, RunnerStatus, sources
 
 START_WAITING_TASK = "runners.tasks.start_waiting"
 FINISH_WORKTREE_TASK = "runners.tasks.finish_worktree"
@@ -110,6 +111,10 @@ def record_arrivals(arrivals: Iterable[tuple[Runner, str]], *, actor: str) -> No
             events.runner_moved(runner, start, actor=actor)
             if runner.status in TERMINAL and runner.isolation == Isolation.WORKTREE:
                 finish_worktree_soon(runner)
+    # Not in the bunch: each question is settled in a transaction of its own within this one.
+    for runner, _ in arrived:
+        if runner.status in TERMINAL and runner.approvals == ApprovalMode.ASK:
+            withdraw_of(runner)
     ended = any(runner.status in TERMINAL for runner, _ in arrived)
     if ended and Runner.objects.filter(status=RunnerStatus.QUEUED).exists():
         start_waiting_soon()

@@ -14,6 +14,11 @@ RECORDS = {
         ("Operations", "checklist", "runners.operation"),
         ("Findings", "troubleshoot", "runners.reconcilerfinding"),
     ],
+    "Approvals": [
+        ("Approvals", "approval", "runners.approval"),
+        ("Rules", "rule", "runners.approvalrule"),
+        ("Terms", "timer", "runners.approvalterms"),
+    ],
     "Conversations": [
         ("Sessions", "forum", "runners.session"),
         ("Messages", "chat", "runners.message"),

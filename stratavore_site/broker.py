@@ -68,6 +68,7 @@ beat_schedule = {
     # Some 10,000 acts a second: the log of a year at an act a second takes an hour.
     "verify-whole-audit": {"task": "outbox.tasks.verify_audit", "args": [True], "schedule": 86_400.0},
     # A spent budget acts at once; this is for periods that begin, raises that end, and for lost messages.
+    "expire-approvals": {"task": "runners.tasks.expire_approvals", "schedule": 1.0, "options": {"expires": 5}},
     "watch-budgets": {"task": "runners.tasks.watch_budgets", "schedule": 1.0, "options": {"expires": 5}},
     # What is said wakes the embedder; this is for lost wake-ups, and for retries that fall due.
     "embed-waiting": {"task": "runners.tasks.embed_waiting", "schedule": 10.0, "options": {"expires": 10}},

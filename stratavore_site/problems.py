@@ -100,6 +100,15 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "embedder_unavailable", 503, "No vectors can be had now", "Try again later, or search by words: mode text."
     ),
     runners.TextsRefused: Problem("texts_refused", 422, "The embedder refused the text", "Look at `detail`."),
+    runners.ApprovalSettled: Problem(
+        "approval_settled",
+        409,
+        "It was answered before, or is not asked any more",
+        "Look at `state`; `decided_by` and `decided_at` tell who was faster.",
+    ),
+    runners.RuleRefused: Problem(
+        "rule_refused", 422, "What was asked of a rule makes no sense", "Mend the field named in `field`."
+    ),
     runners.PriceInUse: Problem(
         "price_in_use", 409, "Usage was priced by it", "End it with `valid_to`, and add the new price."
     ),

@@ -89,6 +89,7 @@ def _initial(request: HttpRequest) -> dict[str, object]:
             "flags": shlex.join(again.flags),
             "workspace": "" if again.workspace == again.project.path else again.workspace,
             "grace_seconds": again.grace_seconds,
+            "approvals": again.approvals,
             "isolation": again.isolation,
             "worktree_end": again.worktree_end,
             "labels": " ".join(again.labels),

@@ -25,7 +25,7 @@ from runners.models import (
 from runners.services.labels import MAX_LABELS
 from runners.services.limits import BY_NAME, LARGEST
 from runners.services.steer import MAX_GRACE_SECONDS
-from runners.states import ConversationMode, CostSource, Isolation, OnLimit, RestartPolicy, WorktreeEnd
+from runners.states import ApprovalMode, ConversationMode, CostSource, Isolation, OnLimit, RestartPolicy, WorktreeEnd
 
 
 def _limit(name: str) -> serializers.IntegerField:
@@ -199,6 +199,7 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "isolation",
             "worktree_end",
             "conversation_mode",
+            "approvals",
             "grace_seconds",
             "labels",
             "limits",
@@ -302,6 +303,11 @@ class LaunchSerializer(StrictSerializer):
     )
     conversation_mode = serializers.ChoiceField(choices=ConversationMode.choices, required=False)
     session_id = serializers.UUIDField(required=False, help_text="The session to go on with.")
+    approvals = serializers.ChoiceField(
+        choices=ApprovalMode.choices,
+        required=False,
+        help_text="What its program may not do by itself is denied (as without it), or asked for: see /approvals/.",
+    )
     grace_seconds = serializers.IntegerField(
         required=False,
         min_value=0,

@@ -2,6 +2,7 @@
 
 from rest_framework.routers import SimpleRouter
 
+from runners.api.approval_views import ApprovalRuleViewSet, ApprovalTermsViewSet, ApprovalViewSet
 from runners.api.budget_views import BudgetViewSet
 from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
@@ -20,6 +21,9 @@ router.register("search", SearchViewSet, basename="search")
 router.register("operations", OperationViewSet, basename="operation")
 router.register("reconciler", ReconcilerViewSet, basename="reconciler")
 router.register("nodes", NodeViewSet, basename="node")
+router.register("approvals", ApprovalViewSet, basename="approval")
+router.register("approval-rules", ApprovalRuleViewSet, basename="approval-rule")
+router.register("approval-terms", ApprovalTermsViewSet, basename="approval-terms")
 router.register("budgets", BudgetViewSet, basename="budget")
 router.register("prices", PriceViewSet, basename="price")
 router.register("usage", UsageViewSet, basename="usage")

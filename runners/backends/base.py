@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from runners.exceptions import InvalidRequest
-from runners.states import Activity, ConversationMode, OnLimit, RestartPolicy, Role
+from runners.states import Activity, ApprovalMode, ConversationMode, OnLimit, RestartPolicy, Role
 
 #: A program tells its version in milliseconds to seconds; a broken installation may hang.
 VERSION_TIMEOUT_SECONDS = 10
@@ -70,6 +70,8 @@ class LaunchRequest:
     #: For whom it works: budgets and the usage page tell agents and personalities apart by these names.
     agent_name: str = ""
     personality_name: str = ""
+    #: ask: what the program may not do by itself it asks for, and people or rules answer; deny: it is denied.
+    approvals: str = ApprovalMode.DENY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ class Command:
     tty: bool = False
     #: Written to the program's input at start; on pipes the input is closed after it.
     stdin: str = ""
+    #: On pipes, keep the input open until the program prints a JSON object that holds these members.
+    input_until: Mapping[str, str] | None = None
     follow: Follow | None = None
 
 
@@ -175,7 +179,23 @@ class StateFact:
     at: datetime
 
 
-Fact = MessageFact | UsageFact | SessionFact | FailureFact | StateFact
+@dataclass(frozen=True, kw_only=True)
+class ApprovalFact:
+    """The program asks whether it may use a tool, and waits for the answer; or takes its question back."""
+
+    #: The program's own id of the question, to which the answer goes.
+    request_id: str
+    withdrawn: bool = False
+    tool_name: str = ""
+    tool_input: Any = None
+    #: Why it asks, in its own words.
+    reason: str = ""
+    #: A pattern that the program proposes for questions like this one, as rules have it.
+    proposed_pattern: str = ""
+    at: datetime
+
+
+Fact = MessageFact | UsageFact | SessionFact | FailureFact | StateFact | ApprovalFact
 
 
 @dataclass(frozen=True)
@@ -242,6 +262,8 @@ class Backend(ABC):
     #: It can go on with a conversation of an earlier run, or with a copy of one.
     resumes: ClassVar[bool] = False
     forks: ClassVar[bool] = False
+    #: It can ask whether it may use a tool, and wait for the answer.
+    asks: ClassVar[bool] = False
     #: What is said to a conversation that goes on by itself, after a crash, with nothing new to say.
     resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
     #: What it says of a conversation that it does not know any more: after that a restart begins anew.
@@ -266,6 +288,8 @@ class Backend(ABC):
         if self.prompt == "required" and not request.prompt.strip():
             raise InvalidRequest(f"The {self.name} backend needs a prompt.", field="prompt")
         _refuse_nul(request)
+        if request.approvals == ApprovalMode.ASK and not self.asks:
+            raise InvalidRequest(f"The {self.name} backend cannot ask for approval.", field="approvals")
         self.check_conversation(request)
         self.check_flags(request.flags)
 
@@ -336,6 +360,10 @@ class Backend(ABC):
     @abstractmethod
     def command(self, runner: Any, program: str) -> Command:
         """Return what to execute for `runner` (a runners.models.Runner), with the program at `program`."""
+
+    def answer(self, request_id: str, *, allow: bool, message: str) -> str:
+        """Return what goes into the program's input as the answer to its question; `message` says why not."""
+        raise NotImplementedError(f"The {self.name} backend asks nothing.")
 
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         """Return the facts in one telemetry record; `state` may be changed.

@@ -1,5 +1,6 @@
 """Backend `claude_code`: the Claude Code CLI without a terminal, on pipes, one prompt a run."""
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from runners.backends.base import (
     number,
     one_of,
 )
-from runners.states import ConversationMode
+from runners.states import ApprovalMode, ConversationMode
 
 #: It neither phones home nor replaces itself.
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
@@ -37,6 +38,7 @@ class ClaudeCodeBackend(Backend):
     unknown_conversation: ClassVar[str] = "No conversation found"
     # It ends the tools it runs, and writes its record of the conversation, before it ends.
     grace_seconds: ClassVar[int] = 20
+    asks: ClassVar[bool] = True
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {
@@ -105,14 +107,26 @@ class ClaudeCodeBackend(Backend):
         argv += ["--include-partial-messages", *conversation_flags(runner)]
         if runner.model:
             argv += ["--model", runner.model]
-        return Command(
-            argv=[*argv, *runner.flags],
-            env=QUIET,
-            stdin=runner.prompt,
-        )
+        if runner.approvals == ApprovalMode.ASK:
+            # Its input stays open for the answers; after its result it would wait for another prompt.
+            argv += ["--input-format", "stream-json", "--permission-prompt-tool", "stdio", *runner.flags]
+            return Command(argv=argv, env=QUIET, stdin=prompt_line(runner.prompt), input_until={"type": "result"})
+        return Command(argv=[*argv, *runner.flags], env=QUIET, stdin=runner.prompt)
+
+    def answer(self, request_id: str, *, allow: bool, message: str) -> str:
+        # Without `updatedInput` the program takes its own: what it asked for is what it does.
+        behavior = {"behavior": "allow"} if allow else {"behavior": "deny", "message": message}
+        response = {"subtype": "success", "request_id": request_id, "response": behavior}
+        return json.dumps({"type": "control_response", "response": response}) + "\n"
 
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         return claude_stream.read(record, state)
+
+
+def prompt_line(prompt: str) -> str:
+    """Return a prompt as `--input-format stream-json` takes it."""
+    message = {"role": "user", "content": prompt}
+    return json.dumps({"type": "user", "message": message, "parent_tool_use_id": None}) + "\n"
 
 
 def conversation_flags(runner: Any) -> list[str]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from runners.backends import running_totals
+from runners.backends import claude_approvals, running_totals
 from runners.backends.base import Fact, MessageFact, SessionFact, UsageFact
 from runners.backends.json_lines import BUSY, Line, Reader, State, activity, now, read_lines
 from runners.backends.lines import (
@@ -52,6 +52,8 @@ def read(record: Line, state: State) -> Iterable[Fact]:
     """Return the facts in one telemetry record."""
     if str(record.get("text", "")).startswith(PIECE) and record.get("kind") == "line":
         return ()
+    if record.get("kind") == "given":
+        return claude_approvals.settled(record, state, record.get("once"))
     return read_lines(record, state, _READERS)
 
 
@@ -312,6 +314,8 @@ def _own_key(record: Line, line: Line) -> str:
 _READERS: dict[str, Reader] = {
     "assistant": assistant,
     "auth_status": _nothing,
+    "control_cancel_request": claude_approvals.control_cancel,
+    "control_request": claude_approvals.control_request,
     "rate_limit_event": _rate_limit,
     "result": _result,
     "stream_event": _stream_event,

@@ -22,6 +22,7 @@ class ClaudeTerminalBackend(ClaudeCodeBackend):
 
     name: ClassVar[str] = "claude_terminal"
     label: ClassVar[str] = "Claude Code on a terminal"
+    asks: ClassVar[bool] = False
     headless: ClassVar[bool] = False
     prompt: ClassVar[str] = "optional"
     allowed_flags: ClassVar[Mapping[str, bool]] = {

@@ -23,7 +23,7 @@ BUSY = (429, 503, 529)
 #: What paints a word on a terminal.
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 #: What belongs to one attempt alone.
-OF_AN_ATTEMPT = ("activity", "ended", "stderr", "stopping")
+OF_AN_ATTEMPT = ("activity", "asked", "ended", "stderr", "stopping")
 
 
 def read_lines(record: Line, state: State, readers: Mapping[str, Reader]) -> Iterable[Fact]:

@@ -19,6 +19,8 @@ CALL_ID_LENGTH = 100
 REASON_LENGTH = 200
 #: A count above it is nonsense, and would not go through JSON unharmed.
 LARGEST_COUNT = 2**53
+#: Of a tool's input, what tells at a glance what it would do; in the order in which it is looked for.
+TELLING = ("command", "file_path", "notebook_path", "url", "query", "pattern", "description")
 #: UsageEntry.cost_usd has 14 digits, 8 of them decimals.
 COST_STEP = Decimal("0.00000001")
 LARGEST_COST = Decimal(100_000)
@@ -104,3 +106,9 @@ def failure(reason: str) -> FailureFact:
 def notice(record: Mapping[str, Any], message_key: str, text: str, *, is_error: bool = False) -> MessageFact:
     """Return a message of the system itself: a retry, a note."""
     return MessageFact(key=message_key, role=Role.SYSTEM, text=words(text), is_error=is_error, at=moment(record))
+
+
+def telling(tool_input: Any) -> str:
+    """Return the one value of a tool's input that tells most."""
+    values = mapping(tool_input)
+    return next((words(values[name]) for name in TELLING if words(values.get(name)).strip()), "")

@@ -1,3 +1,4 @@
+from runners.models.approval import Approval, ApprovalRule, ApprovalTerms
 from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
 from runners.models.chunk import MessageChunk
 from runners.models.embedding import ChunkVector, EmbeddingModel, WaitingChunk
@@ -15,6 +16,9 @@ from runners.models.versions import BudgetVersion, ProjectVersion, QuotaVersion
 from runners.models.worktree import Changes, Worktree
 
 __all__ = [
+    "Approval",
+    "ApprovalRule",
+    "ApprovalTerms",
     "Attempt",
     "Budget",
     "BudgetPeriod",

@@ -12,7 +12,16 @@ from runners.models.node import Node
 from runners.models.project import Project
 from runners.models.session import Session
 from runners.querysets import RunnerQuerySet
-from runners.states import TERMINAL, Activity, ConversationMode, Isolation, RestartPolicy, RunnerStatus, WorktreeEnd
+from runners.states import (
+    TERMINAL,
+    Activity,
+    ApprovalMode,
+    ConversationMode,
+    Isolation,
+    RestartPolicy,
+    RunnerStatus,
+    WorktreeEnd,
+)
 
 
 class Runner(models.Model):
@@ -47,6 +56,12 @@ class Runner(models.Model):
         help_text="In a worktree, the workspace's counterpart.",
     )
     worktree_end = models.CharField(max_length=10, choices=WorktreeEnd, default=WorktreeEnd.KEEP)
+    approvals = models.CharField(
+        max_length=4,
+        choices=ApprovalMode,
+        default=ApprovalMode.DENY,
+        help_text="What becomes of what its program may not do by itself.",
+    )
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
     labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
@@ -93,6 +108,7 @@ class Runner(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(name="runner_status_known", condition=Q(status__in=RunnerStatus.values)),
+            models.CheckConstraint(name="runner_approvals_known", condition=Q(approvals__in=ApprovalMode.values)),
             models.CheckConstraint(name="runner_isolation_known", condition=Q(isolation__in=Isolation.values)),
             models.CheckConstraint(name="runner_worktree_end_known", condition=Q(worktree_end__in=WorktreeEnd.values)),
             models.CheckConstraint(

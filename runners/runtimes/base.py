@@ -33,8 +33,8 @@ class Runtime(Protocol):
     def resume(self, run_dir: Path) -> None:
         """Let them go on. Raises ShimGone."""
 
-    def input(self, run_dir: Path, data: str | bytes) -> None:
-        """Type into the agent. Raises ShimGone, ShimRefused."""
+    def input(self, run_dir: Path, data: str | bytes, *, once: str = "") -> None:
+        """Type into the agent; with a key in `once`, no second time under it. Raises ShimGone, ShimRefused."""
 
     def resize(self, run_dir: Path, *, columns: int, rows: int) -> None:
         """Change the agent's terminal. Raises ShimGone, ShimRefused."""

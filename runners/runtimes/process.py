@@ -157,9 +157,9 @@ class ProcessRuntime:
         """Let them go on."""
         ShimClient(run_dir).resume()
 
-    def input(self, run_dir: Path, data: str | bytes) -> None:
-        """Type into the agent."""
-        ShimClient(run_dir).input(data)
+    def input(self, run_dir: Path, data: str | bytes, *, once: str = "") -> None:
+        """Type into the agent; with a key in `once`, no second time under the same key."""
+        ShimClient(run_dir).input(data, once=once)
 
     def resize(self, run_dir: Path, *, columns: int, rows: int) -> None:
         """Change the agent's terminal."""

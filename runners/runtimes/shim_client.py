@@ -39,12 +39,13 @@ class ShimClient:
         """Return state, identities and byte counts."""
         return self.ask("status")
 
-    def input(self, data: str | bytes) -> None:
-        """Type into the agent."""
+    def input(self, data: str | bytes, *, once: str = "") -> None:
+        """Type into the agent; with a key in `once`, what was typed under it before is not typed again."""
+        key = {"once": once} if once else {}
         if isinstance(data, str):
-            self.ask("input", data=data)
+            self.ask("input", data=data, **key)
         else:
-            self.ask("input", base64=base64.b64encode(data).decode())
+            self.ask("input", base64=base64.b64encode(data).decode(), **key)
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the terminal's size."""

@@ -11,11 +11,11 @@ import structlog
 from django.db import transaction
 
 from runners.backends import get_backend
-from runners.backends.base import Fact, FailureFact, MessageFact, RecordPlace, SessionFact, UsageFact
+from runners.backends.base import ApprovalFact, Fact, FailureFact, MessageFact, RecordPlace, SessionFact, UsageFact
 from runners.backends.lines import digest
 from runners.models import Observation, Runner, Session
 from runners.redaction import Findings
-from runners.services import activity
+from runners.services import activity, approvals
 from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import add_messages
 from runners.services.late import ingest_late
@@ -24,7 +24,7 @@ from runners.services.lifecycle import apply_record
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
-from runners.states import RunnerStatus, TranscriptKind
+from runners.states import ApprovalMode, RunnerStatus, TranscriptKind
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +99,9 @@ def _take_in(runner: Runner, batch: Batch, observation: Observation) -> list[Cha
     for fact in facts:
         if isinstance(fact, FailureFact):
             state["failure"] = fact.reason
+    if runner.approvals == ApprovalMode.ASK:
+        approvals.take_in(runner, [fact for fact in facts if isinstance(fact, ApprovalFact)])
+        approvals.note_given(runner, batch.records)
     for record in batch.records:
         apply_record(runner, record, state)
     note_redactions(runner.pk, runner.session_id, TranscriptKind.TELEMETRY, batch.findings)

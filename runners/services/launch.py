@@ -169,6 +169,7 @@ def _insert(
         isolation=request.isolation,
         worktree_end=request.worktree_end,
         conversation_mode=request.conversation_mode,
+        approvals=request.approvals,
         grace_seconds=_grace(request),
         labels=list(dict.fromkeys(request.labels)),
         limits=request.limits,

@@ -18,6 +18,7 @@ from outbox.states import Severity
 from runners.exceptions import MoveRefused
 from runners.models import Node, Operation, Runner, Worktree
 from runners.querysets import RunnerQuerySet
+from runners.services.approvals import send_again
 from runners.services.failover import lost_nodes
 from runners.services.findings import CONTROL_PLANE, note, note_round, prune_findings
 from runners.services.launch import send_start
@@ -152,6 +153,11 @@ def _run_again(operation: Operation) -> int:
     return 1
 
 
+def undelivered_answers() -> int:
+    """An answer that a live program waits for and has not got is sent to its node again."""
+    return send_again()
+
+
 def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collection[Attempt]) -> int:
     """Hold the database against what a node has; return how many runners changed.
 
@@ -218,4 +224,5 @@ RULES: tuple[Callable[[], int], ...] = (
     unstopped_runners,
     unfinished_worktrees,
     stalled_operations,
+    undelivered_answers,
 )

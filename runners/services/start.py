@@ -106,6 +106,7 @@ def specification(runner: Runner) -> dict[str, Any]:
         "columns": 120,
         "rows": 32,
         "stdin": command.stdin,
+        "input_until": dict(command.input_until) if command.input_until else None,
         "follow": asdict(command.follow) if command.follow else None,
         "grace_seconds": runner.grace_seconds,
         "limits": limits,

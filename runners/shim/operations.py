@@ -15,6 +15,9 @@ MAX_COLUMNS = 1000
 MAX_ROWS = 1000
 MAX_GRACE_SECONDS = 86_400
 MAX_REASON_CHARACTERS = 500
+MAX_KEY_CHARACTERS = 200
+#: Far more than an agent asks for while one answer is on its way.
+MAX_KEYS = 4096
 
 
 def _number(request: Request, name: str, low: float, high: float, default: float | None = None) -> float:
@@ -42,6 +45,8 @@ class Operations:
         self._terminal = stdio.terminal
         self._grace_seconds = grace_seconds
         self._started_at = started_at
+        #: The keys of input that must not be given twice, in their order.
+        self._given: dict[str, None] = {}
 
     def serve(self, request: Request) -> Answer:
         """Run one request, or raise Refused."""
@@ -77,14 +82,28 @@ class Operations:
             raise Refused("The agent has ended.")
 
     def input(self, request: Request) -> Answer:
-        """Type into the agent: `data` is text, or `base64` bytes."""
+        """Type into the agent: `data` is text, or `base64` bytes. With a key in `once`, a repeat types nothing."""
         self._need_agent()
         data = self._bytes(request)
+        once = request.get("once")
+        if once is not None and not (isinstance(once, str) and 0 < len(once) <= MAX_KEY_CHARACTERS):
+            raise Refused(f"`once` is a text of at most {MAX_KEY_CHARACTERS} characters.")
+        if once in self._given:
+            return {"bytes": 0}
         if not self._input.is_open:
             raise Refused("The agent's input is closed: it does not run on a terminal.")
         if not self._input.write(data):
             raise Refused("The agent does not read its input, and too much waits already.")
+        if isinstance(once, str):
+            self._note_given(once)
         return {"bytes": len(data)}
+
+    def _note_given(self, once: str) -> None:
+        """Remember the key, and put on record that it went in."""
+        self._given[once] = None
+        if len(self._given) > MAX_KEYS:
+            del self._given[next(iter(self._given))]
+        self._spool.tell("given", once=once)
 
     def _bytes(self, request: Request) -> bytes:
         text, encoded = request.get("data"), request.get("base64")

@@ -15,7 +15,7 @@ from runners.shim.limits import Watch, limits_of
 from runners.shim.loop import Loop
 from runners.shim.operations import Operations
 from runners.shim.spool import Cast, Nudge, Spool, log
-from runners.shim.streams import Input, Output, Reports
+from runners.shim.streams import Input, LastWord, Output, Reports
 
 #: Output may be held open by a process that is not below us (a descriptor sent over a socket): not waited for longer.
 DRAIN_SECONDS = 2.0
@@ -112,8 +112,9 @@ class Supervisor:
         )
         limits = {"limits": spec["limits"]} if spec.get("limits") else {}
         self.spool.tell("started", pid=pid, start_ticks=agent.start_ticks, boot_id=identity.boot_id(), **limits)
-        self.output = Output(self.loop, self.spool, stdio, self.following.hear)
+        self.output = Output(self.loop, self.spool, stdio, self._hear)
         self.input = Input(self.loop, stdio)
+        self.last_word = LastWord(self.input, spec.get("input_until"))
         self.watch = Watch(
             self.loop, self.spool, self.ending, self._processes, limits_of(spec), self._grace_seconds, self.group
         )
@@ -121,7 +122,7 @@ class Supervisor:
         self.control = Control(self.loop, self.run_dir, operations.serve, self.spool.cast.file.fd, self._output_size)
         self.spool.when_output = self.control.output_grew
         self.watch.begin()
-        self._feed(str(spec.get("stdin") or ""), keep_open=stdio.terminal is not None)
+        self._feed(str(spec.get("stdin") or ""), keep_open=stdio.terminal is not None or bool(spec.get("input_until")))
         self._spec = {}
 
     def _processes(self) -> list[int]:
@@ -132,6 +133,10 @@ class Supervisor:
         pid = _whole(found.get("pid"), 0)
         alive = pid and identity.is_alive(str(found["boot_id"]), pid, _whole(found["start_ticks"], 0))
         return [pid, *tree.below(pid)] if alive else []
+
+    def _hear(self, line: bytes) -> None:
+        self.following.hear(line)
+        self.last_word.hear(line)
 
     def _followed(self, line: bytes, partial: bool) -> None:
         self.spool.line("log", line, partial=partial)

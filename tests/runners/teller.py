@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from runners.backends import get_backend
-from runners.backends.base import Backend, Command, Fact, FailureFact, MessageFact, SessionFact, StateFact, UsageFact
+from runners.backends.base import (
+    ApprovalFact,
+    Backend,
+    Command,
+    Fact,
+    FailureFact,
+    MessageFact,
+    SessionFact,
+    StateFact,
+    UsageFact,
+)
 from runners.models import Runner
 from runners.services.ingest import Batch, ingest
 from runners.states import Activity, Role, RunnerStatus
@@ -24,6 +34,7 @@ class Teller(Backend):
     label = "Teller"
     resumes = True
     forks = True
+    asks = True
 
     def command(self, runner: Any, program: str) -> Command:
         return Command(argv=["true"])
@@ -55,6 +66,16 @@ class Teller(Backend):
                 yield StateFact(activity=Activity(activity), until=until, note=about.get("note", ""), at=at)
             case {"fail": reason}:
                 yield FailureFact(reason=reason)
+            case {"ask": request_id, **rest}:
+                asked: Any = rest
+                yield ApprovalFact(
+                    request_id=request_id, tool_name=asked["tool"], tool_input=asked["input"], reason="", at=at
+                )
+            case {"take_back": request_id}:
+                yield ApprovalFact(request_id=request_id, withdrawn=True, at=at)
+
+    def answer(self, request_id: str, *, allow: bool, message: str) -> str:
+        return f"{request_id} {'yes' if allow else 'no'} {message}\n"
 
 
 @pytest.fixture(autouse=True)

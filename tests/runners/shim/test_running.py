@@ -419,3 +419,42 @@ def test_a_full_disk_loses_output_but_not_the_agent_nor_its_exit(attempt: Attemp
     assert "bytes of output were lost: File too large]" in attempt.output()
     assert attempt.output().endswith("last\r\n")
     assert "Output is being lost" in attempt.log()
+
+
+def test_input_under_one_key_goes_in_once_and_is_on_record(attempt: Attempt) -> None:
+    attempt.shell("while read -r line; do echo got $line; done", input_until={"type": "result"})
+
+    for _ in range(3):
+        attempt.runtime.input(attempt.directory, "yes\n", once="q1")
+    attempt.runtime.input(attempt.directory, "no\n", once="q2")
+    attempt.await_output("got no")
+    attempt.stop(0.5)
+
+    assert attempt.exit()["reason"] == "stopped"
+    assert attempt.lines() == ["got yes", "got no"]
+    assert [record["once"] for record in attempt.telemetry() if record["kind"] == "given"] == ["q1", "q2"]
+
+
+def test_input_is_kept_open_until_the_agent_prints_its_last_word(attempt_either_way: Attempt) -> None:
+    lines = [
+        '{"type": "tool", "input": {"type": "result"}}',  # not itself of that type
+        '"result" {"type":"result"}',  # no JSON
+        '{"type": "result", "text": "done"}',
+    ]
+    script = 'read -r first; for line in "$@"; do echo "$line"; done; echo $first; cat; echo end of input'
+    attempt = attempt_either_way.start(
+        ["/bin/sh", "-c", script, "sh", *lines], stdin="begin\n", input_until={"type": "result"}
+    )
+
+    assert attempt.exit()["code"] == 0
+    assert attempt.lines() == [*lines, "begin", "end of input"]
+
+
+def test_input_stays_open_while_the_last_word_is_not_said(attempt: Attempt) -> None:
+    attempt.shell('echo "{\\"type\\": \\"assistant\\"}"; cat', input_until={"type": "result"})
+
+    attempt.await_output("assistant")
+    assert attempt.client.status()["input_open"]
+    attempt.runtime.input(attempt.directory, '{"type":"result"}\n')
+
+    assert attempt.exit()["code"] == 0
