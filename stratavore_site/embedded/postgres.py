@@ -33,7 +33,7 @@ from stratavore_site.embedded.processes import (
 USER = DATABASE = "stratavore"
 MAJOR = 18
 #: A web process, two workers, beat and the node agent hold up to 16 connections each; psql and tests come on top.
-SETTINGS = {"max_connections": "200", "max_wal_size": "512MB"}
+SETTINGS = {"max_connections": "200", "max_wal_size": "512MB", "shared_buffers": "256MB"}
 #: For a database that is thrown away: a crash of the machine may cost it all.
 THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 COMPLAINT = re.compile(r"(?:FATAL|PANIC|ERROR|error): +(.*)")

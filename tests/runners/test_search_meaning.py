@@ -279,6 +279,18 @@ def test_a_session_without_vectors_has_none_like_it_and_that_is_said(client: Cli
         assert client.get("/search/", {"like": odd}).status_code == 200
 
 
+def test_sessions_are_compared_by_a_model_that_is_gone(endpoint: Endpoint, settings: Any, client: Client) -> None:
+    one, same = talk("abc", "abd")
+    settings.EMBEDDERS = {"local": settings.EMBEDDERS["local"]}
+    settings.EMBEDDER = "local"
+    _made.cache_clear()
+    EmbeddingModel.objects.create(embedder="local", name="all-MiniLM-L6-v2", shortened=True, dimension=384)
+    assert [result.session_id for result in similar_sessions(one.session)] == [same.session_id]  # type: ignore[arg-type]
+    found = search("abd")
+    assert (found.mode, found.note) == (SearchMode.TEXT, SILENT)
+    assert client.get("/search/", {"q": "abd"}).status_code == 200
+
+
 def test_the_page_shows_by_what_each_hit_was_found_and_keeps_the_choice(client: Client) -> None:
     talk(POOL)
     page = client.get("/search/", {"q": "database connections OR connections"}).content.decode()

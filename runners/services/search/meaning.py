@@ -11,7 +11,7 @@ from django.db.models import F, Func, IntegerField, Q, QuerySet
 from django.db.models.functions import Cast
 from pgvector.django import CosineDistance, HalfVectorField
 
-from runners.embedders.base import Vector
+from runners.embedders.base import Embedder, Vector
 from runners.exceptions import EmbedderUnavailable, TextsRefused
 from runners.models import ChunkVector, EmbeddingModel, MessageChunk
 from runners.services.embedding.asking import query_vector
@@ -77,10 +77,18 @@ def by_meaning(
         few = list(chunks.values_list("pk", flat=True)[: COMPARED + 1])
         among = few if len(few) <= COMPARED else None
     rows = _by_index(found, model, vector) if among is None else _one_by_one(found, among, vector)
-    farthest = 1 - embedder_of(model).floor
+    farthest = 1 - _floor(model)
     # The index may give them slightly out of order.
     near = sorted((row for row in rows if row[3] <= farthest), key=lambda row: (row[3], -row[1]))
     return [Candidate(*row[:3]) for row in near]
+
+
+def _floor(model: EmbeddingModel) -> float:
+    """Return from which cosine on texts count as near; its vectors can be compared though the model is gone."""
+    try:
+        return embedder_of(model).floor
+    except EmbedderUnavailable:
+        return Embedder.floor
 
 
 Row = tuple[UUID, int, int, float]
