@@ -23,7 +23,8 @@ from dashboard.rows import (
 )
 from dashboard.stream import Position
 from outbox.models import Entry
-from runners.models import Runner, Session
+from runners.models import Approval, Runner, Session
+from runners.states import ApprovalState
 
 #: Events read at once; a client further behind than this gets a snapshot, which is then the cheaper answer.
 MAX_ENTRIES = 500
@@ -113,7 +114,7 @@ def read_changes(position: Position, end: Position, noted: Noted) -> Changes:
         rows=load_runner_rows(ids) if ids else [],
         # A full row is newer than a heartbeat noted before it was read.
         observed=[observed_row(values) for runner_id, values in noted.observed.items() if runner_id not in ids],
-        counts=Runner.objects.counts_by_status() if entries else None,
+        counts=_counts() if entries else None,
         nodes=load_node_rows() if entries else [],
         events=[event_row(entry) for entry in entries],
         sessions=_session_rows(Q(pk__in=noted.sessions)) if noted.sessions else [],
@@ -135,7 +136,7 @@ def read_missed(sequence: int, since: datetime | None) -> Changes | None:
     return Changes(
         position=here,
         rows=load_runner_rows(ids) if ids else [],
-        counts=Runner.objects.counts_by_status(),
+        counts=_counts(),
         nodes=load_node_rows(),
         events=[event_row(entry) for entry in entries],
         sessions=sessions,
@@ -156,7 +157,7 @@ def read_snapshot(topics: Iterable[str]) -> tuple[Changes, bool]:
         Changes(
             position=here,
             rows=list(rows.values()),
-            counts=Runner.objects.counts_by_status(),
+            counts=_counts(),
             nodes=load_node_rows(),
             events=latest_events(SNAPSHOT_EVENTS)[::-1],
             sessions=_session_rows(Q(pk__in=keys["session"])) if keys["session"] else [],
@@ -169,6 +170,12 @@ def latest_events(count: int) -> list[Row]:
     """Return the newest events as rows of the feed, newest first."""
     newest = Entry.objects.events().filter(sequence__isnull=False).order_by("-sequence")[:count]
     return [event_row(entry) for entry in newest]
+
+
+def _counts() -> dict[str, int]:
+    """Return how many runners have each status, and how many questions wait."""
+    waiting = Approval.objects.filter(state=ApprovalState.WAITING).count()
+    return {**Runner.objects.counts_by_status(), "approvals": waiting}
 
 
 def pong() -> str:

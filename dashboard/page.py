@@ -15,7 +15,8 @@ from django.utils import timezone
 from agents.exceptions import AgentError
 from dashboard import figures, stream
 from runners.exceptions import RunnerError
-from runners.models import Runner
+from runners.models import Approval, Runner
+from runners.states import ApprovalState
 
 PAGE_SIZE = 50
 #: Scripts and connections from here alone. xterm.js writes style attributes, which is why styles are let in.
@@ -62,6 +63,7 @@ def show(
         "topics": " ".join(("counts", *topics)),
         "section": template.partition("/")[2].removesuffix(".html"),
         "running": Runner.objects.filter(status="running").count(),
+        "asked": Approval.objects.filter(state=ApprovalState.WAITING).count(),
     }
     # The shared ones last: a page that used one of their names would quietly stop being live.
     return render(request, template, {**context, **shared}, status=status)

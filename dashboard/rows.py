@@ -15,7 +15,7 @@ from dashboard import figures
 from dashboard.sentences import sentence
 from outbox.models import Entry
 from runners.models import Node, Observation, Runner, Session
-from runners.states import OCCUPYING, RunnerStatus
+from runners.states import OCCUPYING, Activity, RunnerStatus
 
 Row = dict[str, Any]
 
@@ -41,6 +41,7 @@ def runner_row(runner: Runner) -> Row:
         "status": runner.status,
         "status_label": RunnerStatus(runner.status).label,
         "reason": runner.reason,
+        **about_values(runner),
         "ending": ending_of(runner),
         "pid": str(runner.pid) if runner.pid else figures.NONE,
         "created_at": figures.instant(runner.created_at),
@@ -133,6 +134,20 @@ def title_of(runner: Runner) -> str:
     """Return what the runner is for, in one line: its prompt, or its command."""
     text = runner.prompt.strip() or " ".join(runner.argv)
     return text.splitlines()[0][:160] if text else ""
+
+
+def about_values(runner: Runner) -> Row:
+    """Return what it waits for, if it does, and until when."""
+    seen = observation_of(runner)
+    about, until = "", None
+    if runner.restart_at is not None:
+        about, until = "starts again in", runner.restart_at
+    elif seen is not None and runner.status in OCCUPYING:
+        if seen.activity == Activity.NEEDS_APPROVAL:
+            about = "needs approval"
+        elif seen.activity == Activity.RATE_LIMITED:
+            about, until = "rate limited", seen.activity_until
+    return {"about": about, "about_until": figures.instant(until)}
 
 
 def ending_of(runner: Runner) -> str:

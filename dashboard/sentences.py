@@ -81,6 +81,8 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "approval.decided": _answered,
     "approval.expired": lambda data: f"was not answered in time: {data.get('wants', '')}"[:160],
     "approval.withdrawn": lambda data: f"asks no more: {data.get('wants', '')}"[:160],
+    "limit.reached": lambda data: f"must wait for its provider: {data.get('reason', '')}",
+    "limit.cleared": lambda data: f"may go on with {data.get('label', '')}",
     "operation.started": lambda data: f"began on {data.get('total')}",
     "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
     "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",

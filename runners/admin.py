@@ -18,6 +18,7 @@ from runners.admin_approvals import ApprovalTermsAdmin as ApprovalTermsAdmin
 from runners.admin_base import LinesField, ReadOnlyAdmin, ReadOnlyInline, link_to
 from runners.admin_budgets import BudgetAdmin as BudgetAdmin
 from runners.admin_embedding import EmbeddingModelAdmin as EmbeddingModelAdmin
+from runners.admin_limits import ProviderLimitAdmin as ProviderLimitAdmin
 from runners.admin_operations import OperationAdmin as OperationAdmin
 from runners.admin_operations import ReconcilerFindingAdmin as ReconcilerFindingAdmin
 from runners.admin_runners import RunnerAdmin as RunnerAdmin

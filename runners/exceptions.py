@@ -68,6 +68,12 @@ class BudgetSpent(NoPlace):
     code = "budget_spent"
 
 
+class ProviderLimited(NoPlace):
+    """The provider takes no more from this account; `until` and `limit_id` are given."""
+
+    code = "provider_limited"
+
+
 class NoNodeAvailable(NoPlace):
     """No online node has a free slot."""
 

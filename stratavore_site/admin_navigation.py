@@ -13,6 +13,7 @@ RECORDS = {
         ("Nodes", "dns", "runners.node"),
         ("Operations", "checklist", "runners.operation"),
         ("Findings", "troubleshoot", "runners.reconcilerfinding"),
+        ("Provider limits", "hourglass_top", "runners.providerlimit"),
     ],
     "Approvals": [
         ("Approvals", "approval", "runners.approval"),

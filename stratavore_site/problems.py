@@ -89,6 +89,12 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
         "A budget is spent",
         "Wait until `period_end`, or have the budget raised; `used` and `limit` are given.",
     ),
+    runners.ProviderLimited: Problem(
+        "provider_limited",
+        409,
+        "The provider takes no more from this account now",
+        "Wait until `until`, or launch with `on_limit: wait`.",
+    ),
     runners.NoNodeAvailable: Problem(
         "no_node_available", 409, "No node has a free slot", "Try again later, or start a node agent."
     ),

@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 
 from dashboard.budget_rows import alarms
 from dashboard.changes import FLEET, latest_events
+from dashboard.limit_rows import limit_rows
 from dashboard.page import live_page, show
 from dashboard.rows import load_node_rows, runner_rows, shown_runners
 from dashboard.workforce_figures import workforce
@@ -35,6 +36,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "nodes": load_node_rows(),
         "events": latest_events(FEED_ROWS),
         "alarms": alarms(),
+        "limits": limit_rows(),
         "workforce": workforce(),
         "has_projects": Project.objects.exists(),
         "has_runners": any(counts.values()),

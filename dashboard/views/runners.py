@@ -12,10 +12,12 @@ from django.urls import reverse
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_POST
 
+from dashboard.approval_rows import waiting_of
 from dashboard.attempts import output_as_text, present_attempt
 from dashboard.changes import FLEET
 from dashboard.conversations import Window, conversation_verbs, read_window
 from dashboard.filters import RunnerFilter
+from dashboard.limit_rows import limit_rows, waits_for_provider
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.recordings import recordings_of_runner
 from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
@@ -27,18 +29,26 @@ from runners.models import Node, Observation, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.limits import shown as shown_limits
 from runners.services.operations import all_verbs
+from runners.services.provider_limits import start_anyway
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
 from runners.states import OCCUPYING, TERMINAL, Isolation, RunnerStatus, WorktreeEnd
 
 HEADLESS = frozenset(backend.name for backend in all_backends() if backend.headless)
-VERBS = {"stop": stop_runner, "pause": pause_runner, "resume": resume_runner, "restart": restart_runner}
+VERBS = {
+    "stop": stop_runner,
+    "pause": pause_runner,
+    "resume": resume_runner,
+    "restart": restart_runner,
+    "start_anyway": start_anyway,
+}
 #: What the page says once the wish is written.
 SAID = {
     "stop": "{} was asked to stop.",
     "pause": "{} was asked to pause.",
     "resume": "{} was asked to go on.",
     "restart": "{} is starting again.",
+    "start_anyway": "{} waits for its provider no more, only for a place.",
 }
 
 
@@ -59,6 +69,7 @@ def runners(request: HttpRequest) -> HttpResponse:
         "pills": _pills(counts),
         "query": query_without(request, "page"),
         "query_without_status": query_without(request, "page", "status"),
+        "limits": limit_rows(),
         "projects": Project.objects.values_list("name", flat=True),
         "nodes": Node.objects.values_list("name", flat=True),
         "backends": list(settings.RUNNER_BACKENDS),
@@ -93,6 +104,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "window": window,
         "tab": _tab(request, found, bool(window.items)),
         "can_stop": found.status in STOPPABLE or found.status == RunnerStatus.STOPPING,
+        "can_start_anyway": waits_for_provider(found),
         "can_pause": found.status == RunnerStatus.RUNNING,
         "can_resume": found.status == RunnerStatus.PAUSED,
         "is_terminal": found.status in TERMINAL,
@@ -100,6 +112,7 @@ def runner(request: HttpRequest, runner_id: UUID) -> HttpResponse:
         "limits": shown_limits(found.limits_in_force or found.limits),
         "queue_place": queue_position(found.pk) if found.status == RunnerStatus.QUEUED else None,
         "about": _about(found),
+        "approvals": waiting_of([found.pk]),
         **conversation_verbs(session),
         "usage": UsageEntry.objects.filter(runner=found).order_by("-id")[:10],
         **worktree_context(found),

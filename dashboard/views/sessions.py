@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from dashboard import figures
+from dashboard.approval_rows import waiting_rows
 from dashboard.conversations import (
     Wanted,
     contents_of,
@@ -59,6 +60,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     context = {
         "session": found,
         "row": session_row(found),
+        "approvals": waiting_rows(session=found),
         "wanted": wanted,
         "window": window,
         "live": not window.later and not wanted.filters,

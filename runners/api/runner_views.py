@@ -29,6 +29,7 @@ from runners.api.usage_figures import usage_of_runners
 from runners.api.worktree_serializers import EndWorktreeSerializer, WorktreeSerializer
 from runners.models import Attempt, Runner, RunnerMove, Transcript, Worktree
 from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.provider_limits import start_anyway
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
 from runners.states import WorktreeEnd
@@ -51,6 +52,7 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
         "pause": CHANGE,
         "resume": CHANGE,
         "restart": CHANGE,
+        "start_anyway": CHANGE,
         "worktree": CHANGE,
     }
 
@@ -125,6 +127,14 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
     def restart(self, request: Request, pk: UUID) -> Response:
         """A new attempt of the same runner: its generation is one higher. It needs a place, as a launch does."""
         return self._asked(restart_runner(self.get_object().pk, actor=actor_of(request)))
+
+    @extend_schema(
+        summary="Start a runner that waits for its provider", request=None, responses={202: RunnerSerializer}
+    )
+    @action(detail=True, methods=["post"], filterset_class=None, pagination_class=None)
+    def start_anyway(self, request: Request, pk: UUID) -> Response:
+        """It waits no longer for the limit's end, only for a place. To end its wait without a start, stop it."""
+        return self._asked(start_anyway(self.get_object().pk, actor=actor_of(request)))
 
     @extend_schema(summary="Show a runner's attempts, oldest first", responses=AttemptSerializer(many=True))
     @action(detail=True, methods=["get"], filterset_class=None)

@@ -205,6 +205,7 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
             "limits",
             "limits_in_force",
             "priority",
+            "on_limit",
             "restart_policy",
             "max_restarts",
             "restart_at",

@@ -4,6 +4,7 @@ from rest_framework.routers import SimpleRouter
 
 from runners.api.approval_views import ApprovalRuleViewSet, ApprovalTermsViewSet, ApprovalViewSet
 from runners.api.budget_views import BudgetViewSet
+from runners.api.limit_views import ProviderLimitViewSet
 from runners.api.operation_views import OperationViewSet
 from runners.api.price_views import PriceViewSet
 from runners.api.reconciler_views import ReconcilerViewSet
@@ -25,6 +26,7 @@ router.register("approvals", ApprovalViewSet, basename="approval")
 router.register("approval-rules", ApprovalRuleViewSet, basename="approval-rule")
 router.register("approval-terms", ApprovalTermsViewSet, basename="approval-terms")
 router.register("budgets", BudgetViewSet, basename="budget")
+router.register("provider-limits", ProviderLimitViewSet, basename="provider-limit")
 router.register("prices", PriceViewSet, basename="price")
 router.register("usage", UsageViewSet, basename="usage")
 

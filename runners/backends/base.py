@@ -257,6 +257,8 @@ class Backend(ABC):
     label: ClassVar[str]
     #: The executable to look for on a node; empty: none of its own.
     program: ClassVar[str] = ""
+    #: Whose limits hold for it: programs of one provider and account wait together. Empty: it asks none.
+    provider: ClassVar[str] = ""
     #: Directories below the home directory where its installer may put it, which often are not on a service's PATH.
     installed_in: ClassVar[tuple[str, ...]] = ()
     #: It can go on with a conversation of an earlier run, or with a copy of one.

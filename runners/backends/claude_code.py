@@ -32,6 +32,7 @@ class ClaudeCodeBackend(Backend):
     name: ClassVar[str] = "claude_code"
     label: ClassVar[str] = "Claude Code"
     program: ClassVar[str] = "claude"
+    provider: ClassVar[str] = "anthropic"
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
     resumes: ClassVar[bool] = True
     forks: ClassVar[bool] = True

@@ -119,6 +119,8 @@ def assistant(record: Line, line: Line, state: State) -> Iterable[Fact]:
     facts = list(_conversation(line, state))
     if not line.get("error"):
         facts += now(record, state, Activity.WORKING)
+    elif line.get("error") == "rate_limit" and activity(state) != Activity.RATE_LIMITED:
+        facts += now(record, state, Activity.RATE_LIMITED, note=_result_text(message.get("content")))
     for block in objects(message.get("content")):
         facts += _said(record, line, answer, block, state)
     return facts + _used(record, state, answer, message.get("model"), message.get("usage"))

@@ -34,6 +34,7 @@ class CodexBackend(Backend):
     name: ClassVar[str] = "codex"
     label: ClassVar[str] = "Codex"
     program: ClassVar[str] = "codex"
+    provider: ClassVar[str] = "openai"
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"

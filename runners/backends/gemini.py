@@ -34,6 +34,7 @@ class GeminiBackend(Backend):
     name: ClassVar[str] = "gemini"
     label: ClassVar[str] = "Gemini CLI"
     program: ClassVar[str] = "gemini"
+    provider: ClassVar[str] = "google"
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin", ".npm-global/bin")
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"

@@ -23,6 +23,7 @@ class OpenCodeBackend(Backend):
     name: ClassVar[str] = "opencode"
     label: ClassVar[str] = "OpenCode"
     program: ClassVar[str] = "opencode"
+    provider: ClassVar[str] = "opencode"
     installed_in: ClassVar[tuple[str, ...]] = (".opencode/bin", ".local/bin")
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"

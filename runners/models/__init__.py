@@ -2,6 +2,7 @@ from runners.models.approval import Approval, ApprovalRule, ApprovalTerms
 from runners.models.budget import Budget, BudgetPeriod, BudgetRaise
 from runners.models.chunk import MessageChunk
 from runners.models.embedding import ChunkVector, EmbeddingModel, WaitingChunk
+from runners.models.limit import ProviderLimit
 from runners.models.node import Node
 from runners.models.operation import Operation, OperationItem
 from runners.models.price import ModelPrice
@@ -36,6 +37,7 @@ __all__ = [
     "OperationItem",
     "Project",
     "ProjectVersion",
+    "ProviderLimit",
     "QuotaVersion",
     "ReconcilerFinding",
     "ReconcilerRound",

@@ -17,6 +17,11 @@ class Node(models.Model):
     labels = models.JSONField(default=list, blank=True)
     slots = models.PositiveIntegerField(default=32, help_text="Runners it takes at once.")
     programs = models.JSONField(default=dict, blank=True, help_text="Agent programs found: {backend: {path, version}}.")
+    credentials = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Fingerprints of its programs' accounts: {backend: fingerprint}.",
+    )
     engine = models.JSONField(
         default=dict, blank=True, help_text="Container engine found: {name, version, rootless}; empty: none."
     )

@@ -18,6 +18,7 @@ from runners.states import (
     ApprovalMode,
     ConversationMode,
     Isolation,
+    OnLimit,
     RestartPolicy,
     RunnerStatus,
     WorktreeEnd,
@@ -67,6 +68,13 @@ class Runner(models.Model):
     labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
     limits = models.JSONField(default=dict, blank=True, help_text="Asked for; none is looser than the project's.")
     priority = models.SmallIntegerField(default=0, help_text="Of two that wait, the higher one starts first.")
+    on_limit = models.CharField(
+        max_length=6, choices=OnLimit, default=OnLimit.REFUSE, help_text="When quota, nodes or its provider are full."
+    )
+    credential = models.CharField(
+        max_length=40, blank=True, help_text="Fingerprint of an account of its own; empty: its node's."
+    )
+    ignores_limit = models.BooleanField(default=False, help_text="Its next start does not wait for its provider.")
     restart_policy = models.CharField(max_length=10, choices=RestartPolicy, default=RestartPolicy.NEVER)
     max_restarts = models.PositiveSmallIntegerField(default=3, help_text="Within RESTART_WINDOW; then it stays ended.")
     agent_name = models.CharField(max_length=60, blank=True, help_text="The agent for which it works, if any.")
@@ -109,6 +117,7 @@ class Runner(models.Model):
         constraints = [
             models.CheckConstraint(name="runner_status_known", condition=Q(status__in=RunnerStatus.values)),
             models.CheckConstraint(name="runner_approvals_known", condition=Q(approvals__in=ApprovalMode.values)),
+            models.CheckConstraint(name="runner_on_limit_known", condition=Q(on_limit__in=OnLimit.values)),
             models.CheckConstraint(name="runner_isolation_known", condition=Q(isolation__in=Isolation.values)),
             models.CheckConstraint(name="runner_worktree_end_known", condition=Q(worktree_end__in=WorktreeEnd.values)),
             models.CheckConstraint(

@@ -41,6 +41,7 @@ from runners.runtimes.container import remove_leftovers
 from runners.runtimes.engine import find_engine
 from runners.runtimes.process import ZYGOTE_SOCKET
 from runners.runtimes.zygote import start_zygote
+from runners.services.credentials import node_credentials
 from runners.services.failover import fence
 from runners.services.findings import note_attempt, note_round
 from runners.services.nodes import heartbeat_node, register_node
@@ -124,6 +125,7 @@ class NodeAgent:
                 programs=programs,
                 engine=self.engine,
                 control_group=control_group,
+                credentials=node_credentials(),
             )
         )
 

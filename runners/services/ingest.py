@@ -21,6 +21,7 @@ from runners.services.conversation import add_messages
 from runners.services.late import ingest_late
 from runners.services.ledger import Charge, enter_usage
 from runners.services.lifecycle import apply_record
+from runners.services.provider_limits import note_limits
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
@@ -102,8 +103,10 @@ def _take_in(runner: Runner, batch: Batch, observation: Observation) -> list[Cha
     if runner.approvals == ApprovalMode.ASK:
         approvals.take_in(runner, [fact for fact in facts if isinstance(fact, ApprovalFact)])
         approvals.note_given(runner, batch.records)
+    has_ended = any(record.get("kind") == "exit" for record in batch.records)
+    limited_until = note_limits(runner, observation, facts, has_ended=has_ended)
     for record in batch.records:
-        apply_record(runner, record, state)
+        apply_record(runner, record, state, limited_until=limited_until)
     note_redactions(runner.pk, runner.session_id, TranscriptKind.TELEMETRY, batch.findings)
     return charges
 

@@ -15,6 +15,7 @@ from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
 from runners.models import Message, Node, Observation, Project, Runner, Session
 from runners.services.containers import CONTAINER, check_runtime
+from runners.services.credentials import own_credential
 from runners.services.labels import check_labels
 from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
@@ -174,6 +175,8 @@ def _insert(
         labels=list(dict.fromkeys(request.labels)),
         limits=request.limits,
         priority=request.priority,
+        on_limit=request.on_limit,
+        credential=own_credential(request),
         restart_policy=request.restart_policy,
         max_restarts=request.max_restarts,
         agent_name=request.agent_name,

@@ -20,8 +20,16 @@ ACTOR = "system:node"
 LIMIT_REASONS = frozenset(REASONS.values())
 
 
-def apply_record(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
+def apply_record(
+    runner: Runner,
+    record: Mapping[str, Any],
+    parser_state: Mapping[str, Any],
+    *,
+    limited_until: datetime | None = None,
+) -> None:
     """Move the runner as one lifecycle record of its telemetry says; other kinds of record change nothing here.
+
+    `limited_until`: until when its provider's limit holds, if that is why it gave up.
 
     What no longer fits (a start, when the runner was stopped meanwhile) is passed over: the record is history.
     """
@@ -33,7 +41,7 @@ def apply_record(runner: Runner, record: Mapping[str, Any], parser_state: Mappin
         case "resumed":
             _move_if_legal(runner, RunnerStatus.RUNNING, allowed=frozenset({RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}))
         case "exit":
-            _ended(runner, record, parser_state)
+            _ended(runner, record, parser_state, limited_until)
 
 
 def _started(runner: Runner, record: Mapping[str, Any]) -> None:
@@ -51,21 +59,26 @@ def _started(runner: Runner, record: Mapping[str, Any]) -> None:
         Runner.objects.attempt(runner.pk, runner.generation).update(**identity)
 
 
-def _ended(runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any]) -> None:
+def _ended(
+    runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any], limited_until: datetime | None
+) -> None:
     to, reason = verdict(runner.status, runner.reason, record, parser_state)
     _end(
         runner,
         to,
         reason,
+        limited_until=limited_until,
         exit_code=record.get("code"),
         exit_signal=record.get("signal"),
         ended_at=moment(record),
     )
 
 
-def _end(runner: Runner, to: RunnerStatus, reason: str, **changes: Any) -> None:
+def _end(
+    runner: Runner, to: RunnerStatus, reason: str, *, limited_until: datetime | None = None, **changes: Any
+) -> None:
     """Move to an end, with the restart that the runner's policy asks for."""
-    restart_at, reason = plan_restart(runner, to, reason)
+    restart_at, reason = plan_restart(runner, to, reason, limited_until=limited_until)
     moved = _move_if_legal(runner, to, reason=reason, restart_at=restart_at, **changes)
     if moved and reason.startswith(CRASH_LOOP):
         alert(

@@ -23,6 +23,7 @@ def register_node(
     programs: Mapping[str, Any],
     engine: Mapping[str, str] | None = None,
     control_group: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, str] | None = None,
 ) -> Node:
     """Enter the node, or bring what is known of it up to date. A draining node stays draining."""
     node, _ = Node.objects.select_for_update().get_or_create(
@@ -31,7 +32,7 @@ def register_node(
     node.hostname, node.boot_id, node.version = hostname, boot_id, version
     node.slots, node.labels, node.programs = slots, list(labels), dict(programs)
     node.engine = dict(engine or {})
-    node.control_group = dict(control_group or {})
+    node.control_group, node.credentials = dict(control_group or {}), dict(credentials or {})
     node.last_seen_at = database_now()
     if node.status != NodeStatus.DRAINING:
         node.status = NodeStatus.ONLINE

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
-from runners.exceptions import EngineNotFound, NoNodeAvailable, ProgramNotFound, QuotaExceeded
-from runners.models import Node, Project, ResourceQuota, Runner
+from runners.exceptions import EngineNotFound, NoNodeAvailable, ProgramNotFound, ProviderLimited, QuotaExceeded
+from runners.models import Node, Project, ProviderLimit, ResourceQuota, Runner
 from runners.services.allowance import check_budgets
 from runners.services.containers import CONTAINER
-from runners.sql import lock_for_transaction
+from runners.services.credentials import credential_of, own_credential
+from runners.sql import database_now, lock_for_transaction
 
 #: Spaces of the advisory locks, so that a project and a node with the same id do not meet.
 PROJECT_LOCK = 7101
@@ -53,13 +54,37 @@ def take_slot(wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> 
         fitting = fitting.with_engine()
     elif get_backend(wanted.backend).program:
         fitting = fitting.with_program(wanted.backend)
+    limited: ProviderLimit | None = None
     for candidate in sorted(fitting, key=lambda node: node != prefer):
+        if limit := provider_limit(wanted, candidate):
+            limited = limit if limited is None else min(limit, limited, key=lambda each: each.until)
+            continue
         lock_for_transaction(NODE_LOCK, candidate.pk)
         # Counted again under the lock: another launch may have taken the slot since.
         node = fitting.filter(pk=candidate.pk).first()
         if node is not None:
             return node
-    raise _why_no_node(wanted)
+    raise _limited(limited) if limited else _why_no_node(wanted)
+
+
+def provider_limit(wanted: LaunchRequest | Runner, node: Node) -> ProviderLimit | None:
+    """Return the limit of the account that a run on `node` would use, if one holds now."""
+    backend = get_backend(wanted.backend)
+    if not backend.provider or (isinstance(wanted, Runner) and wanted.ignores_limit):
+        return None
+    credential = credential_of(backend, own_credential(wanted), node)
+    limit = ProviderLimit.objects.filter(credential=credential).first()
+    return limit if limit is not None and limit.in_force(database_now()) else None
+
+
+def _limited(limit: ProviderLimit) -> ProviderLimited:
+    guess = "" if limit.is_told else ", when it is tried again"
+    return ProviderLimited(
+        f"provider limit of {limit.label} until {limit.until:%Y-%m-%d %H:%M:%S} UTC{guess}.",
+        limit_id=limit.pk,
+        label=limit.label,
+        until=limit.until.isoformat(),
+    )
 
 
 def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNotFound:

@@ -16,6 +16,7 @@ from runners.exceptions import (
     NoNodeAvailable,
     NoPlace,
     ProgramNotFound,
+    ProviderLimited,
     QuotaExceeded,
 )
 from runners.models import Runner
@@ -24,6 +25,7 @@ from runners.scopes import in_scope
 from runners.services.containers import CONTAINER
 from runners.services.launch import check_program, send_start
 from runners.services.places import take_place
+from runners.services.provider_limits import limits_in_force
 from runners.services.restart import restart_runner
 from runners.sql import database_now, lock_for_transaction
 from runners.states import OCCUPYING, BudgetScope, RunnerStatus
@@ -34,6 +36,8 @@ log = structlog.get_logger(__name__)
 ACTOR = "system:queue"
 #: Space of the advisory lock that lets one process at a time look at the queue.
 QUEUE_LOCK = 7103
+#: How the reason of one that waits begins, as a launch that waits has it too.
+WAITS_FOR_PROVIDER = "waits: "
 
 
 def start_waiting() -> int:
@@ -64,6 +68,7 @@ def start_queued() -> int:
     while True:
         outcome = _start_next(passed)
         if outcome is None:
+            _forget_limits()
             return started
         started += outcome
 
@@ -75,6 +80,8 @@ class Passed:
     projects: set[int] = field(default_factory=set)
     #: Backend, runtime and labels: those who need the same would be refused the same.
     needs: list[tuple[str, str, list[str]]] = field(default_factory=list)
+    #: Backend, account of their own, runtime and labels of those that wait for a provider.
+    limited: list[dict[str, object]] = field(default_factory=list)
     #: Scope and key of budgets that are spent.
     scopes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -83,6 +90,8 @@ class Passed:
         runners = Runner.objects.filter(status=RunnerStatus.QUEUED).exclude(project__in=self.projects)
         for backend, runtime, labels in self.needs:
             runners = runners.exclude(backend=backend, runtime=runtime, labels=labels)
+        for like in self.limited:
+            runners = runners.exclude(**like)
         for scope, key in self.scopes:
             runners = runners.exclude(in_scope(scope, key))
         return runners
@@ -106,6 +115,9 @@ def _start_next(passed: Passed) -> int | None:
     except QuotaExceeded:
         passed.projects.add(runner.project_id)
         return 0
+    except ProviderLimited as refusal:
+        passed.limited.append(_wait_for_provider(runner, refusal))
+        return 0
     except NoNodeAvailable:
         if not runner.labels and runner.runtime != CONTAINER and not get_backend(runner.backend).program:
             return None  # any node would have done
@@ -115,9 +127,28 @@ def _start_next(passed: Passed) -> int | None:
         reason = refusal.message
         move(runner.pk, RunnerStatus.TERMINATED, generation=runner.generation, actor=ACTOR, reason=reason)
         return 0
-    moved = move(runner.pk, RunnerStatus.STARTING, generation=runner.generation, actor=ACTOR, node=node)
+    moved = move(
+        runner.pk, RunnerStatus.STARTING, generation=runner.generation, actor=ACTOR, node=node, ignores_limit=False
+    )
     send_start(moved)
     return 1
+
+
+def _wait_for_provider(runner: Runner, refusal: ProviderLimited) -> dict[str, object]:
+    """Show it, and those that wait for the same, for what they wait; return what they have in common."""
+    like = {name: getattr(runner, name) for name in ("backend", "credential", "runtime", "labels")}
+    like["ignores_limit"] = False
+    reason = f"{WAITS_FOR_PROVIDER}{refusal.message}"[:200]
+    queued = Runner.objects.filter(status=RunnerStatus.QUEUED, **like)
+    queued.exclude(reason=reason).update(reason=reason)
+    return like
+
+
+def _forget_limits() -> None:
+    """Nobody waits for a provider's limit that is over; what else they wait for is told when they are looked at."""
+    stale = Runner.objects.filter(status=RunnerStatus.QUEUED, reason__startswith=f"{WAITS_FOR_PROVIDER}provider limit")
+    if stale.exists() and not limits_in_force():
+        stale.update(reason="")
 
 
 def next_in_line(passed: Passed) -> Runner | None:

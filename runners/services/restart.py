@@ -14,7 +14,7 @@ from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
 from runners.services.resume import can_resume, resumes_on
 from runners.sql import database_now
-from runners.states import TERMINAL, RestartPolicy, RunnerStatus
+from runners.states import TERMINAL, OnLimit, RestartPolicy, RunnerStatus
 from runners.transitions import move
 
 #: How the reason of an end begins when restarts are used up.
@@ -25,11 +25,17 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
 
 
-def plan_restart(runner: Runner, to: RunnerStatus, reason: str) -> tuple[datetime | None, str]:
+def plan_restart(
+    runner: Runner, to: RunnerStatus, reason: str, *, limited_until: datetime | None = None
+) -> tuple[datetime | None, str]:
     """Return when a runner that comes to its end should start again, and the reason to show.
 
-    None: not at all. One that was asked to stop never is; one that used up its restarts is in a crash loop.
+    None: not at all. One that was asked to stop never is; one that used up its restarts is in a crash loop. One that
+    gave up for its provider's limit waits until that ends, if its policy or `on_limit` asks for it: that is no crash.
     """
+    waits = runner.on_limit == OnLimit.WAIT or runner.restart_policy != RestartPolicy.NEVER
+    if limited_until is not None and waits and runner.status != RunnerStatus.STOPPING and to == RunnerStatus.FAILED:
+        return limited_until, f"waits: provider limit until {limited_until:%Y-%m-%d %H:%M:%S} UTC; {reason}"
     wanted = runner.restart_policy == RestartPolicy.ALWAYS or (
         runner.restart_policy == RestartPolicy.ON_FAILURE and to == RunnerStatus.FAILED
     )
@@ -84,6 +90,7 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         pid=None,
         limits_in_force={},
         resumed=resumed,
+        ignores_limit=False,
     )
     acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
     _begin_anew(moved, observation)

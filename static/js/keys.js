@@ -1,7 +1,7 @@
 // Keyboard: g and a letter go somewhere, / searches, ? shows the list. A link names its key in data-key.
 let waitsForSecond = 0;
 
-const typing = (target) => target.closest("input, textarea, select, [contenteditable], .xterm") !== null;
+export const typing = (target) => target.closest("input, textarea, select, [contenteditable], .xterm") !== null;
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;

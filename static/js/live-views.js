@@ -136,7 +136,11 @@ for (const kind of ["runners", "nodes", "sessions"]) {
     }
   });
 }
+// Pages that do not follow the runner that asks learn of it by the count.
+let asked;
 hear("counts", (counts) => {
+  if (counts.approvals !== asked && asked !== undefined) document.body.dispatchEvent(new CustomEvent("live:approval"));
+  asked = counts.approvals;
   for (const view of all("live-count")) view.take(counts);
   document.body.dispatchEvent(new CustomEvent("live:counts"));
 });
@@ -166,15 +170,17 @@ function isTyped(field) {
   return field === document.activeElement || field.selectedIndex > Math.max(first, 0);
 }
 document.body.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.triggeringEvent?.type !== "live:workforce" || !isBusy(event.target)) return;
+  const why = event.detail.requestConfig.triggeringEvent?.type;
+  if (!["live:workforce", "live:approval"].includes(why) || !isBusy(event.target)) return;
   event.preventDefault();
-  tellWorkforce();
+  if (why === "live:workforce") tellWorkforce();
+  else setTimeout(() => document.body.dispatchEvent(new CustomEvent(why)), 1_000);
 });
 hear("event", (row) => {
   for (const feed of all("live-feed")) feed.take(row);
   const subject = row.type.split(".")[0];
   if (["agent", "job", "time"].includes(subject)) tellWorkforce();
-  if (["worktree", "operation"].includes(subject)) {
+  if (["worktree", "operation", "approval", "limit"].includes(subject)) {
     document.body.dispatchEvent(new CustomEvent(`live:${subject}`, { detail: row }));
   }
 });

@@ -4,6 +4,7 @@ import { toggleTheme } from "./keys.js";
 import "./store.js";
 import "./times.js";
 import "./live-views.js";
+import "./inbox.js";
 import "./talk.js";
 import { LiveSocket } from "./socket.js";
 

@@ -1,4 +1,4 @@
-// Times that go on: <time-elapsed from to> counts up, <time-ago at> looks back. One clock serves all.
+// Times that go on: <time-elapsed from to> counts up, <time-left to> down, <time-ago at> looks back. One clock serves all.
 const views = new Set();
 setInterval(() => views.forEach((view) => view.isConnected && view.show()), 1_000);
 
@@ -62,5 +62,16 @@ class TimeAgo extends TimeView {
   }
 }
 
+// Counts down to `to`, and stays at nothing.
+class TimeLeft extends TimeView {
+  show() {
+    const to = Date.parse(this.getAttribute("to"));
+    if (Number.isNaN(to)) return this.set("");
+    this.title ||= new Date(to).toLocaleString();
+    this.set(duration((to - Date.now()) / 1_000));
+  }
+}
+
+customElements.define("time-left", TimeLeft);
 customElements.define("time-elapsed", TimeElapsed);
 customElements.define("time-ago", TimeAgo);

@@ -89,6 +89,8 @@ class Refusal:
     status: int
     message: str = "The fake provider was told to refuse this."
     retry_after_seconds: int | None = None
+    #: More of the answer, as a provider tells its limits.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

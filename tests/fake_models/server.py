@@ -114,7 +114,8 @@ class ModelServer:
         reply = self._next(dialect, http, body)
         match reply:
             case Refusal():
-                headers = {} if reply.retry_after_seconds is None else {"retry-after": str(reply.retry_after_seconds)}
+                told = {} if reply.retry_after_seconds is None else {"retry-after": str(reply.retry_after_seconds)}
+                headers = {**told, **reply.headers}
                 return web.json_response(dialect.refusal(reply), status=reply.status, headers=headers)
             case Hold():
                 return await self._hold(http)

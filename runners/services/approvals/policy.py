@@ -23,7 +23,7 @@ from runners.states import RuleEffect, RuleScope
 #: What may be more than one command, or write where the words do not say: only an exact rule allows it.
 OPAQUE = re.compile(r"[`<>(){}\n\r\\]|\$\(|\$\{")
 #: Where one command ends and the next begins. Quoted ones count too: then a part fits no rule, and people are asked.
-BETWEEN = re.compile(r"&&|\|\||[;&|]")
+BETWEEN = re.compile(r"&&|\|\||[;&|\n]")
 PATHS = ("file_path", "notebook_path")
 #: A star that is not escaped.
 STAR = re.compile(r"(?<!\\)\*")
