@@ -9,7 +9,7 @@ FROM python:3.12-slim
 # git: agents work in repositories.
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 stratavore \
-    && install -d -o stratavore -g stratavore /var/lib/stratavore /srv/workspaces
+    && install -d -o stratavore -g stratavore /var/lib/stratavore /var/lib/transcripts /srv/workspaces
 COPY --from=build /opt/venv /opt/venv
 COPY --chown=root:root . /opt/stratavore
 WORKDIR /opt/stratavore

@@ -439,8 +439,20 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
         return RedactionSerializer(counts, many=True).data
 
 
+class AnswerTokensSerializer(serializers.Serializer[Any]):
+    """What one answer of a model used."""
+
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cache_read_tokens = serializers.IntegerField()
+    cache_write_tokens = serializers.IntegerField()
+
+
 class MessageSerializer(serializers.ModelSerializer[Message]):
     runner_id = serializers.UUIDField(allow_null=True)
+    answer_tokens = serializers.SerializerMethodField(
+        help_text="Of the model's answer to which it belongs, the same for all its messages; null: nobody can say."
+    )
     more_characters = serializers.IntegerField(
         help_text="Left out of `text` and `tool_input`, which hold 200,000; `messages/<id>/` has the whole."
     )
@@ -458,7 +470,12 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             "call_id",
             "is_error",
             "at",
+            "answer_tokens",
         ]
+
+    @extend_schema_field(AnswerTokensSerializer(allow_null=True))
+    def get_answer_tokens(self, message: Message) -> Any:
+        return self.context.get("answer_tokens", {}).get(message.pk)
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):

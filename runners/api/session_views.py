@@ -19,6 +19,7 @@ from runners.api.search_views import SessionHitsSerializer
 from runners.api.serializers import MessageSerializer, SessionSerializer
 from runners.api.transcripts import FILE, KIND, file_response, kind_of
 from runners.models import Message, Runner, Session
+from runners.services.answers import tokens_of_messages
 from runners.services.redaction import redactions_of_sessions
 from runners.services.search import similar_sessions
 from runners.services.transcripts.messages import whole_message
@@ -70,7 +71,8 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
         message = get_object_or_404(Message.objects.select_related("session"), pk=message_id, session=pk)
         message.text, message.tool_input = whole_message(message)
         message.more_characters = 0
-        return Response(MessageSerializer(message).data)
+        tokens = tokens_of_messages(message.session_id, message.session.backend, [message])
+        return Response(MessageSerializer(message, context={"answer_tokens": tokens}).data)
 
     @extend_schema(summary="Read a session's messages, oldest first", responses=MessageSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=AfterPagination, filterset_class=MessageFilter)
@@ -80,7 +82,9 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
         session = get_object_or_404(Session, pk=pk)
         found: Any = Message.objects.filter(session=session)
         page = self.paginate_queryset(self.filter_queryset(found))
-        return self.get_paginated_response(MessageSerializer(page, many=True).data)
+        tokens = tokens_of_messages(session.pk, session.backend, page or [])
+        shown = MessageSerializer(page, many=True, context={"answer_tokens": tokens})
+        return self.get_paginated_response(shown.data)
 
     @extend_schema(
         summary="Find sessions that are about the same",

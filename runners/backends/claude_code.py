@@ -120,6 +120,9 @@ class ClaudeCodeBackend(Backend):
         response = {"subtype": "success", "request_id": request_id, "response": behavior}
         return json.dumps({"type": "control_response", "response": response}) + "\n"
 
+    def answer_of(self, message_key: str) -> str:
+        return message_key.partition(":")[0]
+
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         return claude_stream.read(record, state)
 
