@@ -46,6 +46,8 @@ END_SECONDS = 2.0
 ASIDE_SECONDS = 60.0
 UNKNOWN_SECONDS = 600.0
 MAX_BACKOFF_SECONDS = 60.0
+#: With none stored, so many tell that storage or database are away: the rest is not tried.
+FAILURES_IN_A_ROUND = 3
 #: The storage or the database: what one file meets, the next one would meet too.
 AWAY = (DatabaseError, PoolTimeout, StorageAway, *shelf.AWAY)
 
@@ -141,15 +143,23 @@ class Keeper:
             del self.open[name]
 
     def round(self) -> None:
-        """Store what is due of each recording. If storage or database are away, the rest waits longer and longer."""
+        """Store what is due of each recording. While nothing goes through, come back later and later."""
         now = time.monotonic()
+        stored = failed = 0
         for recording in list(self.open.values()):
             if self.stopped.is_set():
                 return
-            if recording.aside_until <= now and recording.wants() and not self._keep(recording):
-                self._backoff = min(max(1.0, 2 * self._backoff), MAX_BACKOFF_SECONDS)
-                return
-        self._backoff = 0.0
+            if recording.aside_until > now or not recording.wants():
+                continue
+            if self._keep(recording):
+                stored += 1
+            else:
+                failed += 1
+            if failed == FAILURES_IN_A_ROUND and not stored:
+                break
+        # One whose own files cannot be read fails as well, and must not hold up the others.
+        gone_through = stored or not failed
+        self._backoff = 0.0 if gone_through else min(max(1.0, 2 * self._backoff), MAX_BACKOFF_SECONDS)
 
     def _keep(self, recording: Recording) -> bool:
         """Store what is due of a recording; return False if storage or database are away."""

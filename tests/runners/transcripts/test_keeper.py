@@ -185,6 +185,20 @@ def test_a_runner_that_the_database_does_not_know_is_left_alone(node: Node) -> N
     assert recording.aside_until > 0
 
 
+def test_a_recording_that_cannot_be_read_holds_up_no_other(node: Node) -> None:
+    broken = make_runner()
+    directory = node.runs / f"{broken.pk.hex}.1"
+    (directory / rundir.OUTPUT).mkdir(parents=True)
+    rundir.write_exit(str(directory), {"code": 0})
+    (directory / rundir.TELEMETRY).write_bytes(b'{"t": 9.0, "kind": "exit", "code": 0, "reason": "exited"}\n')
+    node.print(event("hello\r\n"))
+    node.end()
+    for _ in range(2):
+        node.round()
+    assert node.is_kept()
+    assert not (directory / KEPT).exists()
+
+
 #: Where the node agent may die: before and after each thing that leaves a trace.
 DEATHS = {
     "before storage": (shelf, "put", "before"),
