@@ -20,8 +20,8 @@ def tokens_of_messages(session_id: UUID, backend: str, messages: Iterable[Messag
     if not answers:
         return {}
     # The keys of such entries are usage:<answer>:<tokens so far>.
-    answer = Func(F("key"), Value(":"), Value(2), function="split_part", output_field=TextField())
-    entries = UsageEntry.objects.filter(session_id=session_id, key__startswith="usage:").annotate(answer=answer)
+    part = Func(F("key"), Value(":"), Value(2), function="split_part", output_field=TextField())
+    entries = UsageEntry.objects.filter(session_id=session_id, key__startswith="usage:").annotate(answer=part)
     sums = entries.filter(answer__in=set(answers.values())).order_by().values_list("answer")
     rows = sums.annotate(*(Sum(column) for column in TOKEN_COLUMNS))
     found = {row[0]: dict(zip(TOKEN_COLUMNS, row[1:], strict=True)) for row in rows}

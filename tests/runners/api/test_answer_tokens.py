@@ -44,6 +44,7 @@ def test_messages_of_one_answer_tell_its_tokens_and_others_none(admin_client: Cl
 
 def test_a_program_that_tells_of_no_answers_costs_no_question(admin_client: Client) -> None:
     runner = make_runner()
+    assert runner.session is not None
     Message.objects.create(session=runner.session, runner=runner, key="m1", role="assistant", at=timezone.now())
     (message,) = admin_client.get(reverse("session-messages", args=[runner.session_id])).json()["results"]
     assert message["answer_tokens"] is None
