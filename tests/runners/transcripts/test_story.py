@@ -44,7 +44,7 @@ def test_a_run_is_stored_redacted_and_whole_though_its_node_agent_was_killed(sto
     runner = launch_runner(project.name, request, actor="user:ada")
 
     def has_begun() -> Transcript | None:
-        found = Transcript.objects.filter(runner=runner, kind=TranscriptKind.OUTPUT, size_bytes__gt=200).first()
+        found = Transcript.objects.filter(runner=runner, kind=TranscriptKind.OUTPUT, size_bytes__gt=150).first()
         return found if found is not None and not found.is_complete else None
 
     wait_until(has_begun, "its beginning is stored while it runs")
