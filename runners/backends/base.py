@@ -366,6 +366,7 @@ class Backend(ABC):
     def answer(self, request_id: str, *, allow: bool, message: str) -> str:
         """Return what goes into the program's input as the answer to its question; `message` says why not."""
         raise NotImplementedError(f"The {self.name} backend asks nothing.")
+
     def answer_of(self, message_key: str) -> str:
         """Return the program's id of the answer to which a message belongs, by its key; empty: nobody can say.
 
