@@ -48,5 +48,14 @@ document.addEventListener("focusin", (event) => {
   const card = event.target.closest?.("[data-approval]");
   if (card) choose(card, false);
 });
+// What is being typed outlives a swap: it may have been asked for before the first key.
+const reason = (card) => card.querySelector("[name=message]");
+let typed = new Map();
+document.body.addEventListener("htmx:beforeSwap", () => {
+  typed = new Map(cards().map((card) => [card.id, reason(card)?.value]));
+});
+document.body.addEventListener("htmx:afterSwap", () => {
+  for (const card of cards()) if (typed.get(card.id) && reason(card)) reason(card).value ||= typed.get(card.id);
+});
 // A fresh card is not chosen by itself, but the chosen one stays so.
 document.body.addEventListener("htmx:afterSettle", () => choose(current(), false));
