@@ -1,6 +1,6 @@
 """Named reads of runners, projects and nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Count, Q
 from django.db.models.functions import Coalesce
 
-from runners.scopes import budgets_of
+from runners.scopes import Names, budgets_of, names_for_budgets
 from runners.states import OCCUPYING, TERMINAL, BudgetAction, NodeStatus, ProjectStatus, RunnerStatus
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
 
     def counting(self, *, project: str, agent: str, personality: str, runner_id: object = None) -> "BudgetQuerySet":
         """Return those that count a runner's usage."""
-        return self.filter(budgets_of(project=project, agent=agent, personality=personality, runner_id=runner_id))
+        return self.counting_any(
+            [names_for_budgets(project=project, agent=agent, personality=personality, runner_id=runner_id)]
+        )
+
+    def counting_any(self, runners: Iterable[Names]) -> "BudgetQuerySet":
+        """Return those that count the usage of any of the runners of these names."""
+        return self.filter(budgets_of(runners))
 
     def with_raised(self, at: datetime) -> "BudgetQuerySet":
         """Annotate by how much each is raised at that moment."""

@@ -12,6 +12,7 @@ from runners import events
 from runners.approval_transitions import withdraw_of
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Runner, RunnerMove
+from runners.sql import update_together
 from runners.states import TERMINAL, ApprovalMode, Isolation, RunnerStatus, sources
 
 START_WAITING_TASK = "runners.tasks.start_waiting"
@@ -29,16 +30,15 @@ def move(
     reason: str = "",
     allowed: frozenset[RunnerStatus] | None = None,
     next_generation: int | None = None,
-    locked: Runner | None = None,
     **changes: Any,
 ) -> Runner:
     """Move one attempt of a runner to `to`, and return it; raise MoveRefused if that is not legal now.
 
     Status, history row and event commit together or not at all. `changes` are other columns written with the status;
     `allowed` narrows the states to come from; `next_generation` begins a new attempt. The runner's row is locked until
-    the transaction ends; a caller that has locked it already, with project and node, gives it as `locked`.
+    the transaction ends.
     """
-    runner = locked or locked_runners([runner_id]).get(runner_id)
+    runner = locked_runners([runner_id]).get(runner_id)
     if runner is None:
         raise MoveRefused(f"There is no runner {runner_id}.", runner_id=str(runner_id))
     if runner.generation != generation:
@@ -68,11 +68,12 @@ def move_many(
     Raises MoveRefused if one of them may not, and then none was moved: the caller sorts those out before.
     """
     starts = [RunnerStatus(runner.status) for runner in runners]
-    legal = sources(to) if allowed is None else sources(to) & allowed
-    for runner, start in zip(runners, starts, strict=True):
-        if start not in legal:
-            raise MoveRefused(f"{runner.name} is {start.value}: it cannot become {to.value}.", status=start.value)
-    _write(runners, to, reason=reason, **changes)
+    for runner in runners:
+        _check(runner, to, allowed)
+    changes = _changes(to, reason=reason, **changes)
+    for runner in runners:
+        _set(runner, changes)
+    Runner.objects.filter(pk__in=[runner.pk for runner in runners]).update(**changes)
     record_arrivals(zip(runners, (start.value for start in starts), strict=True), actor=actor)
 
 
@@ -93,29 +94,102 @@ def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
 def record_arrivals(arrivals: Iterable[tuple[Runner, str]], *, actor: str) -> None:
     """Write the history rows and the events of statuses that were just written, each with where it came from."""
     arrived = list(arrivals)
-    RunnerMove.objects.bulk_create(
-        RunnerMove(
-            runner=runner,
-            generation=runner.generation,
-            from_status=start,
-            to_status=runner.status,
-            actor=actor,
-            reason=runner.reason,
-            at=runner.status_changed_at,
-        )
-        for runner, start in arrived
-    )
+    RunnerMove.objects.bulk_create(_history(runner, start, actor=actor) for runner, start in arrived)
     _record_attempts([runner for runner, _ in arrived])
     with bunched():
         for runner, start in arrived:
-            events.runner_moved(runner, start, actor=actor)
-            if runner.status in TERMINAL and runner.isolation == Isolation.WORKTREE:
-                finish_worktree_soon(runner)
-    # Not in the bunch: each question is settled in a transaction of its own within this one.
-    for runner, _ in arrived:
-        if runner.status in TERMINAL and runner.approvals == ApprovalMode.ASK:
+            _tell(runner, start, actor=actor)
+    _follow_ends([runner for runner, _ in arrived])
+
+
+class Moves:
+    """Moves of locked runners, each to its own place, that are written together: one statement for each table.
+
+    For whoever takes in what many runners did since it last looked. A runner may move several times: it has its new
+    status at once, all rows come with `write`. Events are published as it moves: best in a bunch (outbox), which ends
+    before `write`. Runners are loaded with project and node.
+    """
+
+    def __init__(self, *, actor: str) -> None:
+        self.actor = actor
+        self._history: list[RunnerMove] = []
+        self._changed: dict[UUID, Runner] = {}
+        self._arrived: dict[UUID, Runner] = {}
+
+    def move(
+        self,
+        runner: Runner,
+        to: RunnerStatus,
+        *,
+        reason: str = "",
+        allowed: frozenset[RunnerStatus] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Move a runner as move() does; `changes` are of OWN_COLUMNS. Raises MoveRefused."""
+        start = _check(runner, to, allowed)
+        self.note(runner, **_changes(to, reason=reason, **changes))
+        self._history.append(_history(runner, start.value, actor=self.actor))
+        self._arrived[runner.pk] = runner
+        _tell(runner, start.value, actor=self.actor)
+
+    def note(self, runner: Runner, **changes: Any) -> None:
+        """Change other columns of a runner, of OWN_COLUMNS, without a move."""
+        assert OWN_COLUMNS.issuperset(changes), changes  # noqa: S101 - others would not be written
+        _set(runner, changes)
+        self._changed[runner.pk] = runner
+
+    def write(self) -> list[Runner]:
+        """Write everything; return those that moved, as they are now."""
+        update_together([*self._changed.values()], sorted(OWN_COLUMNS))
+        RunnerMove.objects.bulk_create(self._history)
+        arrived = [*self._arrived.values()]
+        _record_attempts(arrived)
+        _follow_ends(arrived)
+        self._history, self._changed, self._arrived = [], {}, {}
+        return arrived
+
+
+#: Columns that tell where a runner stands, rather than what was asked for.
+OWN_COLUMNS = frozenset({
+    "status", "status_changed_at", "reason", "started_at", "ended_at", "exit_code", "exit_signal", "restart_at",
+    "held_at", "held_reason", "limits_in_force", "boot_id", "pid", "process_started_at",
+})  # fmt: skip
+
+
+def _check(runner: Runner, to: RunnerStatus, allowed: frozenset[RunnerStatus] | None) -> RunnerStatus:
+    """Return where the runner stands. Raises MoveRefused if it may not go to `to` from there."""
+    start = RunnerStatus(runner.status)
+    if start not in (sources(to) if allowed is None else sources(to) & allowed):
+        raise MoveRefused(f"{runner.name} is {start.value}: it cannot become {to.value}.", status=start.value)
+    return start
+
+
+def _history(runner: Runner, start: str, *, actor: str) -> RunnerMove:
+    return RunnerMove(
+        runner=runner,
+        generation=runner.generation,
+        from_status=start,
+        to_status=runner.status,
+        actor=actor,
+        reason=runner.reason,
+        at=runner.status_changed_at,
+    )
+
+
+def _tell(runner: Runner, start: str, *, actor: str) -> None:
+    """Publish an arrival, and what is to be done after it."""
+    events.runner_moved(runner, start, actor=actor)
+    if runner.status in TERMINAL and runner.isolation == Isolation.WORKTREE:
+        finish_worktree_soon(runner)
+
+
+def _follow_ends(arrived: Iterable[Runner]) -> None:
+    """Withdraw what ended runners still ask; have the queue looked at if places became free and somebody waits."""
+    ended = [runner for runner in arrived if runner.status in TERMINAL]
+    # Not in a bunch: each question is settled in a transaction of its own within this one.
+    for runner in ended:
+        if runner.approvals == ApprovalMode.ASK:
             withdraw_of(runner)
-    ended = any(runner.status in TERMINAL for runner, _ in arrived)
     if ended and Runner.objects.filter(status=RunnerStatus.QUEUED).exists():
         start_waiting_soon()
 
@@ -149,14 +223,17 @@ def _record_attempts(runners: Iterable[Runner]) -> None:
     )
 
 
-def _write(runners: Sequence[Runner], to: RunnerStatus, *, reason: str, **changes: Any) -> None:
+def _changes(to: RunnerStatus, *, reason: str, **changes: Any) -> dict[str, Any]:
+    """Return all columns that a move to `to` writes."""
     now = timezone.now()
     changes |= {"status": to, "status_changed_at": now, "reason": reason[:200]}
     changes.setdefault("ended_at", now if to in TERMINAL else None)
     changes.setdefault("restart_at", None)
     if to not in {RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}:
         changes |= {"held_at": None, "held_reason": ""}
-    for runner in runners:
-        for name, value in changes.items():
-            setattr(runner, name, value)
-    Runner.objects.filter(pk__in=[runner.pk for runner in runners]).update(**changes)
+    return changes
+
+
+def _set(runner: Runner, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(runner, name, value)

@@ -20,16 +20,13 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
-from psycopg_pool import PoolTimeout
-from redis.exceptions import RedisError
 
 from runners.models import Session
 from runners.node_agent.attempts import Attempt, attempt_at
 from runners.node_agent.clearing import clear
 from runners.node_agent.clock import Clock
-from runners.node_agent.database import in_database
+from runners.node_agent.database import AWAY, in_database
 from runners.node_agent.keeper import keeping
 from runners.node_agent.processes import Alive, output_bytes, sort_out, untold
 from runners.node_agent.programs import find_programs
@@ -65,9 +62,6 @@ ENGINE_SECONDS = 30.0
 #: What is days old may be some minutes older.
 CLEAR_SECONDS = 600.0
 MAX_BACKOFF_SECONDS = 15.0
-
-#: A server is away: wait, and go on where we were.
-AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, ConnectionError)
 
 
 @dataclass
@@ -153,18 +147,7 @@ class NodeAgent:
                 self.reader.look()
                 names = set(self.reader.open)
             self.wake.clear()
-            for name in names:
-                await keep_trying("read", partial(self._read, name))
-
-    async def _read(self, name: str) -> None:
-        try:
-            await self.reader.read(name)
-        except AWAY:
-            raise
-        except Exception:
-            # One attempt that cannot be read must not keep the others waiting.
-            log.exception("attempt_set_aside", run=name)
-            self.reader.set_aside(name)
+            await keep_trying("read", partial(self.reader.read, names))
 
     async def _measure(self) -> None:
         """Write the figures of all live runners in one statement, and tell the live views."""

@@ -33,6 +33,8 @@ class Attempt:
     #: Byte offset up to which its telemetry is in the database; None: not asked yet.
     offset: int | None = None
     ended: bool = False
+    #: There was more to read than the last batch holds.
+    behind: bool = False
     #: Monotonic time before which it is not read: it could not be, a moment ago.
     aside_until: float = 0.0
 
@@ -44,13 +46,17 @@ class Attempt:
     def key(self) -> tuple[UUID, int]:
         return self.runner_id, self.generation
 
-    def next_batch(self, clock_ahead: float = 0.0) -> Batch | None:
-        """Return the complete lines past the offset, or None if there are none. Needs `offset`."""
+    def next_batch(self, clock_ahead: float = 0.0, most_bytes: int = BATCH_BYTES) -> Batch | None:
+        """Return the complete lines past the offset, or None if there are none. Needs `offset`.
+
+        About `most_bytes` at most: of a longer record all of it.
+        """
         assert self.offset is not None  # noqa: S101 - asked before the first read
         try:
             with (self.directory / "telemetry.jsonl").open("rb") as file:
                 before = what_began_before(file, self.offset)
-                data = file.read(BATCH_BYTES)
+                data = file.read(most_bytes)
+                self.behind = len(data) == most_bytes
                 if data and b"\n" not in data:
                     data += file.readline()  # a record longer than a batch
         except FileNotFoundError:

@@ -5,7 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+#: A server is away: wait, and go on where we were.
+AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, ConnectionError)
 
 Result = TypeVar("Result")
 

@@ -1,6 +1,8 @@
 """Read the telemetry of this node's attempts into the database."""
 
 import time
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -8,17 +10,20 @@ import structlog
 
 from runners.models import Attempt as Past
 from runners.models import Observation
-from runners.node_agent.attempts import Attempt, find_attempt, find_attempts
+from runners.node_agent.attempts import BATCH_BYTES, Attempt, find_attempt, find_attempts
 from runners.node_agent.clock import Clock
-from runners.node_agent.database import in_database
-from runners.services.ingest import Batch, ingest
+from runners.node_agent.database import AWAY, in_database
+from runners.services.ingest import Batch, ingest_all
 
 log = structlog.get_logger(__name__)
-
 
 #: An attempt whose telemetry raised an error is tried again after this long.
 ASIDE_SECONDS = 30.0
 
+#: Attempts of one transaction. More gain little, and whoever stops one of their runners waits for it.
+GROUP_ATTEMPTS = 50
+#: What an attempt may bring into a transaction of many, at least: one that talks much must not keep the others waiting.
+LEAST_SHARE_BYTES = BATCH_BYTES // 16
 #: Kinds of records in which backends find messages and usage.
 TALK = frozenset({"line", "report", "started"})
 
@@ -44,42 +49,84 @@ class Reader:
         self.open[attempt.name] = attempt
         log.info("attempt_adopted", run=attempt.name)
 
-    async def read(self, name: str) -> bool:
-        """Read all there is of one attempt; return whether there was anything. Not for two tasks at once."""
+    async def read(self, names: Iterable[str]) -> None:
+        """Read all there is of these attempts, some at a time. Not for two tasks at once."""
+        waiting = [attempt for name in names if (attempt := self._readable(name))]
+        while waiting:
+            group, waiting = waiting[:GROUP_ATTEMPTS], waiting[GROUP_ATTEMPTS:]
+            found = await in_database(partial(take_in, group, self.clock.ahead))
+            again = [attempt for attempt in group if attempt.key not in found]
+            for attempt in group:
+                if (read := found.get(attempt.key)) is not None and self._reached(attempt, *read):
+                    again.append(attempt)
+            waiting = again + waiting
+
+    def _readable(self, name: str) -> Attempt | None:
         if name not in self._known and (new := find_attempt(self.runs / name)):
             self._adopt(new)
         attempt = self.open.get(name)
-        if attempt is not None and attempt.aside_until > time.monotonic():
-            return False
-        anything = False
-        while attempt is not None and not attempt.ended and (batch := await self._next(attempt)):
-            anything = True
-            await self._hand_over(attempt, batch)
-        return anything
+        return attempt if attempt is not None and attempt.aside_until <= time.monotonic() else None
 
-    def set_aside(self, name: str) -> None:
-        """Leave an attempt that could not be read alone for a while."""
-        self.open[name].aside_until = time.monotonic() + ASIDE_SECONDS
-
-    async def _next(self, attempt: Attempt) -> Batch | None:
-        if attempt.offset is None:
-            attempt.offset = await in_database(lambda: stored_offset(attempt))
-        return attempt.next_batch(self.clock.ahead)
-
-    async def _hand_over(self, attempt: Attempt, batch: Batch) -> None:
-        # What comes back is where the database stands: past this batch, or elsewhere if another agent was faster.
-        attempt.offset = await in_database(lambda: ingest(batch))
+    def _reached(self, attempt: Attempt, batch: Batch, offset: int) -> bool:
+        """Note how far an attempt is read; return whether to read on at once."""
+        attempt.offset = offset
         if any(record.get("kind") in TALK for record in batch.records):
             self.talked.add(attempt.runner_id)
-        if attempt.offset == batch.end_offset and batch.records[-1].get("kind") == "exit":
+        if offset == batch.end_offset and batch.records[-1].get("kind") == "exit":
             attempt.close()
             del self.open[attempt.name]
+            return False
+        return attempt.behind or offset != batch.end_offset
 
 
-def stored_offset(attempt: Attempt) -> int:
-    """Return how far the database has read this attempt."""
-    one = {"runner_id": attempt.runner_id, "generation": attempt.generation}
-    present = Observation.objects.filter(**one).values_list("telemetry_offset", flat=True).first()
-    if present is not None:
-        return present
-    return Past.objects.filter(**one).values_list("telemetry_offset", flat=True).first() or 0
+#: What was read of an attempt, and up to where its telemetry is in the database; None: nothing, for now.
+Read = tuple[Batch, int] | None
+
+
+def take_in(group: Sequence[Attempt], clock_ahead: float = 0.0) -> dict[tuple[UUID, int], Read]:
+    """Read what is next of each attempt and ingest it all in one transaction. Those left out had no room.
+
+    If one of them has a fault, they are ingested one by one, and that one is set aside for a while.
+    """
+    try:
+        batches = _next_batches(group, clock_ahead)
+        read = [batch for batch in batches.values() if batch is not None]
+        # What comes back is where the database stands: past the batch, or elsewhere if another agent was faster.
+        offsets = dict(zip(map(id, read), ingest_all(read), strict=True)) if read else {}
+        return {key: None if batch is None else (batch, offsets[id(batch)]) for key, batch in batches.items()}
+    except AWAY:
+        raise
+    except Exception:
+        if len(group) > 1:
+            log.warning("ingested_one_by_one", runs=len(group))
+            return {key: read for attempt in group for key, read in take_in([attempt], clock_ahead).items()}
+        # One attempt that cannot be read must not keep the others waiting.
+        log.exception("attempt_set_aside", run=group[0].name)
+        group[0].aside_until = time.monotonic() + ASIDE_SECONDS
+        return {group[0].key: None}
+
+
+def _next_batches(group: Sequence[Attempt], clock_ahead: float) -> dict[tuple[UUID, int], Batch | None]:
+    """Return the next batch of each attempt, until the transaction is large enough."""
+    ask_offsets([attempt for attempt in group if attempt.offset is None])
+    room, share = BATCH_BYTES, max(BATCH_BYTES // len(group), LEAST_SHARE_BYTES)
+    batches: dict[tuple[UUID, int], Batch | None] = {}
+    for attempt in group:
+        if room <= 0:
+            break
+        batch = batches[attempt.key] = attempt.next_batch(clock_ahead, share)
+        room -= batch.end_offset - batch.start_offset if batch else 0
+    return batches
+
+
+def ask_offsets(attempts: Sequence[Attempt]) -> None:
+    """Ask the database how far it has read these attempts."""
+    if not attempts:
+        return
+    ids = [attempt.runner_id for attempt in attempts]
+    stored: dict[tuple[UUID, int], int] = {}
+    for kept in (Past, Observation):
+        rows = kept.objects.filter(runner_id__in=ids)
+        stored |= {(row[0], row[1]): row[2] for row in rows.values_list("runner_id", "generation", "telemetry_offset")}
+    for attempt in attempts:
+        attempt.offset = stored.get(attempt.key, 0)

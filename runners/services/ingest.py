@@ -1,15 +1,17 @@
-"""Turn a runner's telemetry into rows: exactly once, whatever crashes between two lines."""
+"""Turn the telemetry of runners into rows: exactly once, whatever crashes between two lines."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from django.db import transaction
 
+from outbox.services import bunched
 from runners.backends import get_backend
 from runners.backends.base import ApprovalFact, Fact, FailureFact, MessageFact, RecordPlace, SessionFact, UsageFact
 from runners.backends.lines import digest
@@ -17,20 +19,24 @@ from runners.models import Observation, Runner, Session
 from runners.redaction import Findings
 from runners.services import activity, approvals
 from runners.services.charging import charge, hold_if_spent
-from runners.services.conversation import add_messages
+from runners.services.conversation import Told, add_all_messages
 from runners.services.late import ingest_late
-from runners.services.ledger import Charge, enter_usage
-from runners.services.lifecycle import apply_record
+from runners.services.ledger import Charge, enter_all_usage
+from runners.services.lifecycle import ACTOR, MOVING, apply_record, write
 from runners.services.provider_limits import note_limits
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
+from runners.sql import update_together
 from runners.states import ApprovalMode, RunnerStatus, TranscriptKind
+from runners.transitions import Moves
 
 log = structlog.get_logger(__name__)
 
 #: Records after which a runner runs.
 RUNS_NOW = frozenset({"started", "resumed"})
+
+Kind = TypeVar("Kind", MessageFact, UsageFact)
 
 
 @dataclass(frozen=True)
@@ -56,73 +62,142 @@ class Batch:
         yield from repeat(None, len(self.records) - len(self.sizes))
 
 
-@transaction.atomic
-def ingest(batch: Batch) -> int:
-    """Write what a batch tells, and return the offset up to which the telemetry is in the database now.
+@dataclass
+class Taking:
+    """A batch that is being taken in, with the rows it concerns, locked, and the facts that were read in it."""
 
-    Rows, totals, status, the parser's memory and the offset commit together: a batch that comes again after a crash is
-    passed over, one that does not start where the database stands is answered with where it does. Of an older attempt
-    only usage is taken in (`late`); a batch of a generation or runner that is not known counts as read.
+    batch: Batch
+    observation: Observation
+    runner: Runner
+    facts: list[Fact] = field(default_factory=list)
+    #: Until when its provider's limit holds, if that is why it gave up.
+    limited_until: datetime | None = None
+
+
+def ingest(batch: Batch) -> int:
+    """Write what a batch tells, and return the offset up to which the telemetry is in the database now."""
+    return ingest_all([batch])[0]
+
+
+@transaction.atomic
+def ingest_all(batches: Sequence[Batch]) -> list[int]:
+    """Write what batches of different runners tell, and return for each up to where its telemetry is in the database.
+
+    All in one transaction, with one statement for each table: what one of them breaks on undoes the others too, and the
+    caller hands over one after the other. Rows, totals, status, the parser's memory and the offset commit together: a
+    batch that comes again after a crash is passed over, one that does not start where the database stands is answered
+    with where it does. Of an older attempt only usage is taken in (`late`); a batch of a generation or runner that is
+    not known counts as read.
     """
-    observation = Observation.objects.select_for_update().filter(runner_id=batch.runner_id).first()
+    # In the order of ids: of two transactions with the same runners one waits for the other, never both.
+    locked = Observation.objects.select_for_update().filter(runner_id__in=[each.runner_id for each in batches])
+    observations = {each.runner_id: each for each in locked.order_by("runner_id")}
+    # A second batch of one runner waits for the next call: this one is told where the first has led.
+    charges: list[Charge] = []
+    reached = [_reached(batch, observations.get(batch.runner_id), charges) for batch in batches]
+    present = [batch for batch, offset in zip(batches, reached, strict=True) if offset is None]
+    runners = _take_in(present, observations, charges) if present else []
+    # Last: the rows of budgets are shared by many runners, and are locked from here on.
+    charge(charges, runners=runners)
+    return [batch.end_offset if offset is None else offset for batch, offset in zip(batches, reached, strict=True)]
+
+
+def _reached(batch: Batch, observation: Observation | None, charges: list[Charge]) -> int | None:
+    """Return what to answer to a batch that is not taken in as the present attempt's next; None if it is."""
     if observation is not None and batch.generation < observation.generation:
-        return ingest_late(batch)
+        return ingest_late(batch, charges)
     if observation is None or observation.generation != batch.generation:
         log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
         return batch.end_offset
     if observation.telemetry_offset != batch.start_offset:
         return observation.telemetry_offset
-    runner = (
-        Runner.objects.select_for_update(of=("self",))
-        .select_related("project", "node", "session")
-        .get(pk=batch.runner_id)
-    )
-    charges = _take_in(runner, batch, observation)
     observation.telemetry_offset = batch.end_offset
-    observation.save(update_fields=["telemetry_offset", "parser_state", *activity.COLUMNS])
-    if runner.status == RunnerStatus.RUNNING and any(record.get("kind") in RUNS_NOW for record in batch.records):
-        hold_if_spent(runner)
-    # Last: the rows of budgets are shared by many runners, and are locked from here on.
-    charge(charges, runner=runner)
-    return batch.end_offset
+    return None
 
 
-def _take_in(runner: Runner, batch: Batch, observation: Observation) -> list[Charge]:
-    state = observation.parser_state
-    facts = _read(runner, batch, observation)
-    charges: list[Charge] = []
-    if runner.session is not None and facts:
-        add_messages(runner.session, runner, [fact for fact in facts if isinstance(fact, MessageFact)])
-        charges = enter_usage(runner.session, runner, [fact for fact in facts if isinstance(fact, UsageFact)])
-        for fact in facts:
-            if isinstance(fact, SessionFact):
-                _name_session(runner.session, fact)
-    for fact in facts:
-        if isinstance(fact, FailureFact):
-            state["failure"] = fact.reason
-    if runner.approvals == ApprovalMode.ASK:
-        approvals.take_in(runner, [fact for fact in facts if isinstance(fact, ApprovalFact)])
-        approvals.note_given(runner, batch.records)
-    has_ended = any(record.get("kind") == "exit" for record in batch.records)
-    limited_until = note_limits(runner, observation, facts, has_ended=has_ended)
-    for record in batch.records:
-        apply_record(runner, record, state, limited_until=limited_until)
-    note_redactions(runner.pk, runner.session_id, TranscriptKind.TELEMETRY, batch.findings)
-    return charges
+def _take_in(
+    batches: Sequence[Batch], observations: dict[UUID, Observation], charges: list[Charge]
+) -> Collection[Runner]:
+    """Write what the next batches of present attempts tell; return their runners."""
+    runners = {
+        runner.pk: runner
+        for runner in Runner.objects.select_for_update(of=("self",))
+        .select_related("project", "node", "session")
+        .filter(pk__in=[batch.runner_id for batch in batches])
+        .order_by("pk")
+    }
+    takings = [Taking(batch, observations[batch.runner_id], runners[batch.runner_id]) for batch in batches]
+    for taking in takings:
+        _read(taking)
+    add_all_messages(_told(takings, MessageFact))
+    charges += enter_all_usage(_told(takings, UsageFact))
+    _name_sessions(takings)
+    moves = Moves(actor=ACTOR)
+    for taking in takings:
+        if taking.runner.approvals == ApprovalMode.ASK:
+            _hear_questions(taking)
+        has_ended = any(record.get("kind") == "exit" for record in taking.batch.records)
+        taking.limited_until = note_limits(taking.runner, taking.observation, taking.facts, has_ended=has_ended)
+    with bunched():
+        for taking in takings:
+            _follow(taking, moves)
+    write(moves)
+    update_together([taking.observation for taking in takings], ["telemetry_offset", "parser_state", *activity.COLUMNS])
+    hold_if_spent([taking.runner for taking in takings if _just_runs(taking)])
+    return runners.values()
 
 
-def _read(runner: Runner, batch: Batch, observation: Observation) -> list[Fact]:
+def _told(takings: Iterable[Taking], kind: type[Kind]) -> list[Told[Kind]]:
+    """Return the facts of one kind, by who told them. What has no session is told to nobody."""
+    return [
+        Told(taking.runner.session, taking.runner, [fact for fact in taking.facts if isinstance(fact, kind)])
+        for taking in takings
+        if taking.runner.session is not None
+    ]
+
+
+def _read(taking: Taking) -> None:
+    runner, observation = taking.runner, taking.observation
     backend, state = get_backend(runner.backend), observation.parser_state
     if runner.model:
         state.setdefault("model", runner.model)
-    if prompt := as_attempted(runner).prompt.strip():
-        state.setdefault("prompt", digest(redacted(prompt)))
-    found: list[Fact] = []
-    for record, place in zip(batch.records, batch.places(), strict=True):
+    if "prompt" not in state and (prompt := as_attempted(runner).prompt.strip()):
+        state["prompt"] = digest(redacted(prompt))
+    for record, place in zip(taking.batch.records, taking.batch.places(), strict=True):
         facts = list(shortened(backend.read(record, state), place))
         activity.note_activity(observation, record, facts)
-        found += facts
-    return found
+        taking.facts += facts
+
+
+def _hear_questions(taking: Taking) -> None:
+    """Enter what the program asks permission for. Not in a bunch: each question is a transaction within this one."""
+    approvals.take_in(taking.runner, [fact for fact in taking.facts if isinstance(fact, ApprovalFact)])
+    approvals.note_given(taking.runner, taking.batch.records)
+
+
+def _follow(taking: Taking, moves: Moves) -> None:
+    """Move the runner as its records say."""
+    state = taking.observation.parser_state
+    for fact in taking.facts:
+        if isinstance(fact, FailureFact):
+            state["failure"] = fact.reason
+    for record in taking.batch.records:
+        if record.get("kind") in MOVING:
+            apply_record(moves, taking.runner, record, state, limited_until=taking.limited_until)
+    note_redactions(taking.runner.pk, taking.runner.session_id, TranscriptKind.TELEMETRY, taking.batch.findings)
+
+
+def _just_runs(taking: Taking) -> bool:
+    return taking.runner.status == RunnerStatus.RUNNING and any(
+        record.get("kind") in RUNS_NOW for record in taking.batch.records
+    )
+
+
+def _name_sessions(takings: Iterable[Taking]) -> None:
+    for taking in takings:
+        for fact in taking.facts:
+            if isinstance(fact, SessionFact) and taking.runner.session is not None:
+                _name_session(taking.runner.session, fact)
 
 
 def _name_session(session: Session, fact: SessionFact) -> None:

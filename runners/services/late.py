@@ -9,7 +9,6 @@ from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import UsageFact
 from runners.models import Attempt, Runner
-from runners.services.charging import charge
 from runners.services.ledger import Charge, enter_usage
 
 if TYPE_CHECKING:
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def ingest_late(batch: "Batch") -> int:
+def ingest_late(batch: "Batch", charges: list[Charge]) -> int:
     """Take in a batch of an older attempt, and return the offset up to which it was read. In ingest's transaction.
+
+    What it adds to the ledger is added to `charges`, for the caller to charge at its end.
 
     A node that was lost and is back tells what its fenced attempts did meanwhile. Tokens that were used are used: they
     go into the ledger, by their keys once. Messages and moves are the present attempt's alone: these are refused, and
@@ -38,14 +39,13 @@ def ingest_late(batch: "Batch") -> int:
     if not attempt.refused_records:
         # The first time: what comes after it of the same attempt is the same refusal.
         acts.stale(runner, batch.generation, what="telemetry")
-    charges = _enter_usage(runner, attempt, batch)
+    charges += _enter_usage(runner, attempt, batch)
     for record in batch.records:
         if record.get("kind") == "exit":
             attempt.exit_code, attempt.exit_signal = record.get("code"), record.get("signal")
     attempt.telemetry_offset = batch.end_offset
     attempt.refused_records += len(batch.records)
     attempt.save()
-    charge(charges)
     log.warning(
         "late_telemetry", runner_id=str(batch.runner_id), generation=batch.generation, records=len(batch.records)
     )

@@ -6,15 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Case, Exists, F, Value, When
-from django.db.models.functions import Coalesce
-
 from runners.backends.base import UsageFact
 from runners.models import Runner, Session, UsageEntry
-from runners.models.usage import TOKEN_COLUMNS, UNPRICED
-from runners.services.conversation import unseen
+from runners.models.usage import TOKEN_COLUMNS
+from runners.services.conversation import Told
 from runners.services.pricing import PriceBook
-from runners.sql import hold_reckoning
+from runners.sql import Used, add_used, hold_reckoning, insert_unseen, known_usage
 from runners.states import CostSource
 
 
@@ -31,30 +28,51 @@ class Charge:
 
 
 def enter_usage(session: Session, runner: Runner, facts: Sequence[UsageFact]) -> list[Charge]:
-    """Enter the usage whose key is new into the ledger and the session's totals; return what that adds.
+    """Enter the usage of one runner: see enter_all_usage()."""
+    return enter_all_usage([Told(session, runner, facts)])
+
+
+def enter_all_usage(told: Sequence[Told[UsageFact]]) -> list[Charge]:
+    """Enter the usage whose key is new to its session into the ledger and the sessions' totals; return what that adds.
 
     What comes without a cost is priced by the price table. A program may tell the cost of such usage later, as a total:
-    that entry is then entered by the difference, and settles the earlier ones. The session's row is locked.
+    that entry is then entered by the difference, and settles the earlier ones. The sessions' rows are locked.
     """
-    if not facts:
+    told = [each for each in told if each.facts]
+    if not told:
         return []
     hold_reckoning()
     # Entries of one session are priced anew and settled under its lock, so neither misses what the other did.
-    Session.objects.select_for_update().only("pk").get(pk=session.pk)
-    known = UsageEntry.objects.filter(session=session)
-    fresh = unseen(facts, lambda keys: set(known.filter(key__in=keys).values_list("key", flat=True)))
+    ids = sorted({each.session.pk for each in told})
+    list(Session.objects.select_for_update().only("pk").filter(pk__in=ids).order_by("pk"))
+    fresh = _unseen(told)
     if not fresh:
         return []
-    prices = PriceBook.read() if any(fact.cost_usd is None for fact in fresh) else PriceBook([])
-    entries = [_entry(session, runner, fact, prices) for fact in fresh]
-    settled = _settle(session, entries, fresh)
-    UsageEntry.objects.bulk_create(entries)
+    prices = PriceBook.read() if any(fact.cost_usd is None for _, fact in fresh) else PriceBook([])
+    made = [(_entry(each.session, each.runner, fact, prices), fact) for each, fact in fresh]
+    settled = [
+        pair
+        for session_id in ids
+        for pair in _settle(session_id, [(entry, fact) for entry, fact in made if entry.session_id == session_id])
+    ]
+    entries = [entry for entry, _ in made]
+    insert_unseen(entries, ("session", "key"))
     for entry, covered in settled:
         UsageEntry.objects.filter(pk__in=[each.pk for each in covered]).update(settled_by=entry)
     charges = [charge_of(entry) for entry in entries]
-    add_to_session(session.pk, entries)
+    add_to_sessions(entries)
     # A settled entry was charged as unknown when it was entered: before, or just now.
     return charges + [_no_longer_unknown(each) for _, covered in settled for each in covered if each.cost_usd is None]
+
+
+def _unseen(told: Iterable[Told[UsageFact]]) -> list[tuple[Told[UsageFact], UsageFact]]:
+    """Return the facts whose key is not known to their session, each key once, in order."""
+    first: dict[tuple[UUID, str], tuple[Told[UsageFact], UsageFact]] = {}
+    for each in told:
+        for fact in each.facts:
+            first.setdefault((each.session.pk, fact.key), (each, fact))
+    known = known_usage(list(first))
+    return [told_fact for key, told_fact in first.items() if key not in known]
 
 
 def charge_of(entry: UsageEntry) -> Charge:
@@ -68,22 +86,24 @@ def charge_of(entry: UsageEntry) -> Charge:
     )
 
 
-def add_to_session(session_id: UUID, entries: Iterable[UsageEntry], *, tokens: bool = True) -> None:
-    """Add entries to their session's totals (their cost alone, if their tokens were added before)."""
-    entries = list(entries)
-    changes: dict[str, object] = {}
-    if tokens:
-        changes = {column: F(column) + sum(getattr(entry, column) for entry in entries) for column in TOKEN_COLUMNS}
+def add_to_sessions(entries: Iterable[UsageEntry], *, tokens: bool = True) -> None:
+    """Add entries to their sessions' totals (their cost alone, if their tokens were added before)."""
+    by_session: dict[UUID, list[UsageEntry]] = {}
+    for entry in entries:
+        by_session.setdefault(entry.session_id, []).append(entry)
+    add_used([_sum(session_id, by_session[session_id], tokens=tokens) for session_id in sorted(by_session)])
+
+
+def _sum(session_id: UUID, entries: Sequence[UsageEntry], *, tokens: bool) -> Used:
+    counts = {column: sum(getattr(entry, column) for entry in entries) if tokens else 0 for column in TOKEN_COLUMNS}
     costs = [entry.cost_usd for entry in entries if entry.cost_usd is not None]
-    if costs:
-        changes["cost_usd"] = Coalesce(F("cost_usd"), Decimal(0)) + sum(costs)
-    Session.objects.filter(pk=session_id).update(**changes, cost_source=_cost_source(session_id))
+    return Used(session_id, **counts, cost_usd=sum(costs, Decimal(0)) if costs else None)
 
 
 def _entry(session: Session, runner: Runner, fact: UsageFact, prices: PriceBook) -> UsageEntry:
     entry = UsageEntry(
-        session=session,
-        runner=runner,
+        session_id=session.pk,
+        runner_id=runner.pk,
         key=fact.key,
         model=fact.model[:100],
         cost_usd=fact.cost_usd,
@@ -106,19 +126,21 @@ def set_price(entry: UsageEntry, prices: PriceBook) -> bool:
 
 
 def _settle(
-    session: Session, entries: Sequence[UsageEntry], facts: Sequence[UsageFact]
+    session_id: UUID, made: Sequence[tuple[UsageEntry, UsageFact]]
 ) -> list[tuple[UsageEntry, list[UsageEntry]]]:
     """Let each reported cost settle the entries it covers: it keeps only what their prices had not said already.
 
     Returns each settling entry with those it settles.
     """
-    if not any(fact.settles or fact.covers for fact in facts):
+    if not any(fact.settles or fact.covers for _, fact in made):
         return []
     opened = list(
-        UsageEntry.objects.filter(session=session, settled_by=None).exclude(source=CostSource.REPORTED).order_by("pk")
+        UsageEntry.objects.filter(session=session_id, settled_by=None)
+        .exclude(source=CostSource.REPORTED)
+        .order_by("pk")
     )
     settled = []
-    for entry, fact in zip(entries, facts, strict=True):
+    for entry, fact in made:
         covered = [each for each in opened if _covers(fact, each)]
         if covered and entry.cost_usd is not None:
             entry.cost_usd -= sum((each.cost_usd or Decimal(0) for each in covered), Decimal(0))
@@ -139,13 +161,3 @@ def _covers(fact: UsageFact, entry: UsageEntry) -> bool:
 
 def _no_longer_unknown(entry: UsageEntry) -> Charge:
     return Charge(runner_id=entry.runner_id, at=entry.at, unknown_tokens=-entry.total_tokens)
-
-
-def _cost_source(session_id: UUID) -> Case:
-    """Return, for an UPDATE, what the session's sum is: all reported, partly priced by us, or partly unknown."""
-    entries = UsageEntry.objects.filter(session=session_id)
-    return Case(
-        When(Exists(entries.filter(UNPRICED)), then=Value(CostSource.UNKNOWN)),
-        When(Exists(entries.filter(source=CostSource.PRICED, settled_by=None)), then=Value(CostSource.PRICED)),
-        default=Value(CostSource.REPORTED),
-    )

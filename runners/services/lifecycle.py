@@ -9,18 +9,24 @@ from django.utils import timezone
 
 from outbox.services import alert
 from outbox.states import Severity
-from runners.models import Runner, Session
+from runners.models import Runner
 from runners.services.restart import CRASH_LOOP, plan_restart
 from runners.shim.limits import REASONS
+from runners.sql import end_sessions
 from runners.states import RunnerStatus, sources
-from runners.transitions import move
+from runners.transitions import Moves
 
 ACTOR = "system:node"
 #: Of an attempt that its shim ended for going past a limit, whatever its exit code.
 LIMIT_REASONS = frozenset(REASONS.values())
 
 
+#: Kinds of records that may move a runner.
+MOVING = frozenset({"started", "paused", "resumed", "exit"})
+
+
 def apply_record(
+    moves: Moves,
     runner: Runner,
     record: Mapping[str, Any],
     parser_state: Mapping[str, Any],
@@ -35,16 +41,24 @@ def apply_record(
     """
     match record.get("kind"):
         case "started":
-            _started(runner, record)
+            _started(moves, runner, record)
         case "paused":
-            _move_if_legal(runner, RunnerStatus.PAUSED, reason=runner.held_reason)
+            _move_if_legal(moves, runner, RunnerStatus.PAUSED, reason=runner.held_reason)
         case "resumed":
-            _move_if_legal(runner, RunnerStatus.RUNNING, allowed=frozenset({RunnerStatus.PAUSED, RunnerStatus.UNKNOWN}))
+            _move_if_legal(
+                moves, runner, RunnerStatus.RUNNING, allowed=frozenset({RunnerStatus.PAUSED, RunnerStatus.UNKNOWN})
+            )
         case "exit":
-            _ended(runner, record, parser_state, limited_until)
+            _ended(moves, runner, record, parser_state, limited_until)
 
 
-def _started(runner: Runner, record: Mapping[str, Any]) -> None:
+def write(moves: Moves) -> None:
+    """Write the moves, and the ends of the sessions whose runners ended."""
+    arrived = moves.write()
+    end_sessions([(each.session_id, each.ended_at) for each in arrived if each.session_id and each.ended_at])
+
+
+def _started(moves: Moves, runner: Runner, record: Mapping[str, Any]) -> None:
     identity = {
         "pid": record["pid"],
         "process_started_at": str(record["start_ticks"]),
@@ -53,17 +67,22 @@ def _started(runner: Runner, record: Mapping[str, Any]) -> None:
         "limits_in_force": record.get("limits") or {},
     }
     if runner.status == RunnerStatus.STARTING:
-        _move_if_legal(runner, RunnerStatus.RUNNING, **identity)
+        _move_if_legal(moves, runner, RunnerStatus.RUNNING, **identity)
     else:
         # Asked to stop before it was seen to run: the identity is worth keeping, the status stays.
-        Runner.objects.attempt(runner.pk, runner.generation).update(**identity)
+        moves.note(runner, **identity)
 
 
 def _ended(
-    runner: Runner, record: Mapping[str, Any], parser_state: Mapping[str, Any], limited_until: datetime | None
+    moves: Moves,
+    runner: Runner,
+    record: Mapping[str, Any],
+    parser_state: Mapping[str, Any],
+    limited_until: datetime | None,
 ) -> None:
     to, reason = verdict(runner.status, runner.reason, record, parser_state)
     _end(
+        moves,
         runner,
         to,
         reason,
@@ -75,11 +94,17 @@ def _ended(
 
 
 def _end(
-    runner: Runner, to: RunnerStatus, reason: str, *, limited_until: datetime | None = None, **changes: Any
+    moves: Moves,
+    runner: Runner,
+    to: RunnerStatus,
+    reason: str,
+    *,
+    limited_until: datetime | None = None,
+    **changes: Any,
 ) -> None:
     """Move to an end, with the restart that the runner's policy asks for."""
     restart_at, reason = plan_restart(runner, to, reason, limited_until=limited_until)
-    moved = _move_if_legal(runner, to, reason=reason, restart_at=restart_at, **changes)
+    moved = _move_if_legal(moves, runner, to, reason=reason, restart_at=restart_at, **changes)
     if moved and reason.startswith(CRASH_LOOP):
         alert(
             Severity.CRITICAL,
@@ -88,8 +113,6 @@ def _end(
             about=runner.aggregate,
             project=runner.project.name,
         )
-    if moved and runner.session_id:
-        Session.objects.filter(pk=runner.session_id).update(ended_at=runner.ended_at)
 
 
 def verdict(
@@ -123,38 +146,28 @@ def moment(record: Mapping[str, Any]) -> datetime:
 
 
 def report_alive(runner: Runner, *, paused: bool) -> None:
-    """A node that was silent answers again, and this process is there."""
+    """A node that was silent answers again, and this process is there. The runner is locked."""
     to = RunnerStatus.PAUSED if paused else RunnerStatus.RUNNING
-    _move_if_legal(runner, to, allowed=frozenset({RunnerStatus.UNKNOWN}))
+    moves = Moves(actor=ACTOR)
+    _move_if_legal(moves, runner, to, allowed=frozenset({RunnerStatus.UNKNOWN}))
+    write(moves)
 
 
 def report_lost(runner: Runner) -> None:
-    """The node answers, and has no such process and no record of its end."""
-    _end(runner, RunnerStatus.FAILED, "lost: its node has no such process")
+    """The node answers, and has no such process and no record of its end. The runner is locked."""
+    moves = Moves(actor=ACTOR)
+    _end(moves, runner, RunnerStatus.FAILED, "lost: its node has no such process")
+    write(moves)
 
 
 def _move_if_legal(
-    runner: Runner,
-    to: RunnerStatus,
-    *,
-    allowed: frozenset[RunnerStatus] | None = None,
-    reason: str = "",
-    **changes: Any,
+    moves: Moves, runner: Runner, to: RunnerStatus, *, allowed: frozenset[RunnerStatus] | None = None, **changes: Any
 ) -> bool:
     """Move the locked `runner`, unless its status has gone elsewhere since the record was written."""
     starts = sources(to) if allowed is None else sources(to) & allowed
     if runner.status not in starts:
         return False
-    move(
-        runner.pk,
-        to,
-        generation=runner.generation,
-        actor=ACTOR,
-        reason=reason,
-        allowed=allowed,
-        locked=runner,
-        **changes,
-    )
+    moves.move(runner, to, allowed=allowed, **changes)
     return True
 
 

@@ -14,7 +14,7 @@ from runners.exceptions import InvalidRequest, PriceInUse
 from runners.models import ModelPrice, Session, UsageEntry
 from runners.models.usage import UNPRICED
 from runners.services.charging import charge
-from runners.services.ledger import Charge, add_to_session, set_price
+from runners.services.ledger import Charge, add_to_sessions, set_price
 from runners.services.pricing import PriceBook
 from runners.sql import change_reckoning, hold_reckoning
 from runners.transitions import CONTROL_QUEUE
@@ -90,7 +90,7 @@ def _reprice_session(session_id: UUID) -> int:
     if not entries:
         return 0
     UsageEntry.objects.bulk_update(entries, ["cost_usd", "price", "source"], batch_size=500)
-    add_to_session(session_id, entries, tokens=False)
+    add_to_sessions(entries, tokens=False)
     charge([_charge(entry) for entry in entries])
     return len(entries)
 

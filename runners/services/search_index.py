@@ -85,6 +85,11 @@ def _strings(value: Any) -> Iterator[str]:
 
 def chunks_of(text: str) -> Iterator[str]:
     """Cut a text between words into chunks of at most 200 words and 2,000 characters; blank ones are left out."""
+    if len(text) <= CHUNK_CHARACTERS and len(text.split(maxsplit=WORDS_PER_CHUNK)) <= WORDS_PER_CHUNK:
+        # Nearly all messages: the same as below, without looking at each word.
+        if whole := text.lstrip():
+            yield whole
+        return
     chunk: list[str] = []
     size = 0
     for piece in _pieces(text):
