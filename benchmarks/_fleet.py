@@ -58,13 +58,13 @@ def fleet(*, slots: int) -> Iterator[Fleet]:
         _end(running.values())
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition` holds, or end the benchmark."""
+def wait_for(condition: Callable[[], bool], what: str, *, look_seconds: float = 0.02) -> None:
+    """Wait until `condition` holds, looking every so often, or end the benchmark."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit(f"Waited {DEADLINE_SECONDS:.0f} s for {what}: see {settings.STATE_DIR}/bench.log.")
-        time.sleep(0.02)
+        time.sleep(look_seconds)
 
 
 def _credentials() -> dict[str, str]:

@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from benchmarks import _shims
+from benchmarks._cpu import postgres_seconds, seconds_of
 from benchmarks._fleet import Fleet, fleet, wait_for
 from runners.models import Runner
 from runners.runtimes import run_directory
@@ -26,6 +27,7 @@ from runners.states import RunnerStatus
 STARTS, FORKS, COMMITS = 200, 500, 500
 ONE_BY_ONE, AT_ONCE, ROUNDS = 40, 20, 5
 SUSTAINED, CLIENTS = 200, 4
+BATCH = 50
 RUNNERS, ENDS = 200, 100
 CYCLES, CYCLE_BATCH = 1_000, 50
 PROJECT = "bench"
@@ -60,6 +62,7 @@ def figures() -> dict[str, float]:
         found |= _percentiles("post_to_start_1", _one_by_one(running))
         found |= _percentiles("post_to_start_20", [ms for _ in range(ROUNDS) for ms in _at_once(running)])
         found |= _sustained(running)
+        found |= _batches(running)
         found |= _at_rest(running)
         found |= _cycles(running)
     found["failed_runners"] = float(Runner.objects.filter(status=RunnerStatus.FAILED, exit_signal=None).count())
@@ -89,19 +92,50 @@ def _at_once(running: Fleet) -> list[float]:
 
 def _sustained(running: Fleet) -> dict[str, float]:
     """Return how many a second start, and how many live their whole life, while clients post without a pause."""
-    begun = time.time()
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        ids = list(clients.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
+
+    def post() -> list[str]:
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            return list(clients.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
+
+    return _whole_lives(running, "launches", post)
+
+
+def _batches(running: Fleet) -> dict[str, float]:
+    """Return the same for runners that are launched many with a request."""
+
+    def post() -> list[str]:
+        launch = {"project": PROJECT, "backend": "command", "argv": TRUE, "count": BATCH}
+        ids: list[str] = []
+        for _ in range(SUSTAINED // BATCH):
+            answer = running.api.post("/api/v1/runners/batch/", json={"launches": [launch]}).raise_for_status()
+            ids += [result["runner"]["id"] for result in answer.json()["results"]]
+        return ids
+
+    return _whole_lives(running, "batch", post)
+
+
+def _whole_lives(running: Fleet, name: str, post: Callable[[], list[str]]) -> dict[str, float]:
+    before, begun = _cpu_seconds(running), time.time()
+    ids = post()
     accepted = time.time()
-    _starts([(begun, runner_id) for runner_id in ids])
     _wait_until_all_ended()
+    ended = time.time()
     last = Runner.objects.filter(pk__in=ids).latest("started_at").started_at
     assert last is not None
+    spent = {process: seconds - before[process] for process, seconds in _cpu_seconds(running).items()}
     return {
-        "launches_accepted_per_second": SUSTAINED / (accepted - begun),
-        "launches_started_per_second": SUSTAINED / (last.timestamp() - begun),
-        "runners_through_their_life_per_second": SUSTAINED / (time.time() - begun),
+        f"{name}_accepted_per_second": len(ids) / (accepted - begun),
+        f"{name}_started_per_second": len(ids) / (last.timestamp() - begun),
+        f"{name}_through_their_life_per_second": len(ids) / (ended - begun),
+        **{f"{name}_cpu_ms_{process}": seconds / len(ids) * 1000 for process, seconds in spent.items()},
+        f"{name}_cpu_ms_in_all": sum(spent.values()) / len(ids) * 1000,
     }
+
+
+def _cpu_seconds(running: Fleet) -> dict[str, float]:
+    """Return the CPU time of each process so far, with that of PostgreSQL."""
+    ours = {name.replace(" ", "_"): seconds_of(process.pid) for name, process in running.processes.items()}
+    return {**ours, "postgres": postgres_seconds()}
 
 
 def _at_rest(running: Fleet) -> dict[str, float]:
@@ -149,7 +183,7 @@ def _starts(asked: list[tuple[float, str]]) -> list[float]:
 
 
 def _wait_until_all_ended() -> None:
-    wait_for(lambda: not Runner.objects.open().exists(), "the runners to end")
+    wait_for(lambda: not Runner.objects.open().exists(), "the runners to end", look_seconds=0.05)
 
 
 def _percentiles(name: str, values: list[float]) -> dict[str, float]:

@@ -5,16 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import Model
+
+from outbox import prepared
+from runners.states import OCCUPYING, TERMINAL
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-    from django.db.models import Field
-
-Row = TypeVar("Row", bound=Model)
 
 
 def lock_for_transaction(space: int, key: int) -> None:
@@ -26,6 +25,48 @@ def lock_for_transaction(space: int, key: int) -> None:
         raise RuntimeError("an advisory lock was asked for outside a transaction")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [space, key])
+
+
+def lock_all_for_transaction(space: int, keys: Sequence[int]) -> None:
+    """Take several locks of a space, in their order."""
+    if not connection.in_atomic_block:
+        raise RuntimeError("an advisory lock was asked for outside a transaction")
+    ordered = sorted(keys)
+    prepared.run("SELECT pg_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key", [space, ordered])
+
+
+def _words(statuses: Iterable[str]) -> str:
+    return ", ".join(f"'{status}'" for status in sorted(statuses))
+
+
+# Of all runners there were, only those that are not at their end: by the condition of the indexes, word for word.
+_AT_WORK = f"status IN ({_words(OCCUPYING)}) AND NOT (status IN ({_words(TERMINAL)}))"
+
+# Two answers for one question. Counted by the database: launches ask it while they hold the project's lock.
+_QUOTA = f"""
+SELECT (SELECT max_concurrent_runners FROM runners_resourcequota WHERE project_id = asked.project_id),
+    (SELECT count(*) FROM runners_runner WHERE project_id = asked.project_id AND {_AT_WORK})
+FROM (SELECT %s::bigint AS project_id) AS asked
+"""  # noqa: S608 - only our own words go in
+
+
+def quota_and_use(project_id: int) -> tuple[int | None, int]:
+    """Return how many runners a project may have at once, if anybody said, and how many it has."""
+    ((limit, used),) = prepared.run(_QUOTA, [project_id])
+    return limit, used
+
+
+# The ORM joins all runners that a node ever had to count those it has.
+_FREE_SLOTS = f"""
+SELECT node.id, node.slots - (
+    SELECT count(*) FROM runners_runner WHERE node_id = node.id AND {_AT_WORK}
+) FROM runners_node AS node WHERE node.status = 'online' AND node.id = ANY(%s)
+"""  # noqa: S608 - only our own words go in
+
+
+def free_slots(node_ids: Sequence[int]) -> dict[int, int]:
+    """Return how many slots are free on those of the nodes that are online."""
+    return dict(prepared.run(_FREE_SLOTS, [list(node_ids)]))
 
 
 #: Space of the advisory lock of what the ledger is reckoned by: prices and budgets. Read by many, changed by one.
@@ -208,68 +249,6 @@ def insert_chunks(chunks: Sequence[NewChunk]) -> bool:
         return bool(cursor.rowcount)
 
 
-def insert_unseen(rows: Sequence[Row], unique: Sequence[str]) -> list[Row]:
-    """Insert the rows of which nothing has the same `unique` fields, and return those, in order, with their ids.
-
-    Of two alike in `rows` the first counts. One statement: the ORM's bulk_create(ignore_conflicts) does not tell which
-    rows were new.
-    """
-    if not rows:
-        return []
-    options: Any = rows[0]._meta
-    written = [field for field in options.concrete_fields if not field.primary_key and not field.generated]
-    columns = ", ".join(field.column for field in written)
-    keys = [options.get_field(name) for name in unique]
-    names = ", ".join(key.column for key in keys)
-    statement = f"""
-        INSERT INTO {options.db_table} ({columns})
-        SELECT {columns} FROM unnest({_arrays(written)}) WITH ORDINALITY AS v({columns}, place) ORDER BY place
-        ON CONFLICT ({names}) DO NOTHING RETURNING {options.pk.column}, {names}
-    """  # noqa: S608 - only names of our own tables and columns go in
-    with connection.cursor() as cursor:
-        cursor.execute(statement, _values(written, rows))
-        ids = {tuple(key): row_id for row_id, *key in cursor.fetchall()}
-    new = []
-    for row in rows:
-        row_id = ids.pop(tuple(getattr(row, key.attname) for key in keys), None)
-        if row_id is not None:
-            row.pk = row_id
-            new.append(row)
-    return new
-
-
-def update_together(rows: Sequence[Model], names: Sequence[str]) -> None:
-    """Write these fields of all rows as they are in memory; the caller has locked them.
-
-    One statement. The ORM's bulk_update writes a CASE for each column, which grows with the square of the rows.
-    """
-    if not rows:
-        return
-    options: Any = rows[0]._meta
-    written = [options.get_field(name) for name in names]
-    pk = options.pk.column
-    columns = ", ".join([pk, *(field.column for field in written)])
-    changes = ", ".join(f"{field.column} = v.{field.column}" for field in written)
-    statement = f"""
-        UPDATE {options.db_table} AS o SET {changes} FROM unnest({_arrays([options.pk, *written])}) AS v({columns})
-        WHERE o.{pk} = v.{pk}
-    """  # noqa: S608 - only names of our own tables and columns go in
-    with connection.cursor() as cursor:
-        cursor.execute(statement, _values([options.pk, *written], rows))
-
-
-def _arrays(fields: "Iterable[Field[Any, Any]]") -> str:
-    # Without the length: a cast would cut what is too long, where writing the column refuses it.
-    kinds = (str(field.rel_db_type(connection)).partition("(")[0].replace("varchar", "text") for field in fields)
-    return ", ".join(f"%s::{kind}[]" for kind in kinds)
-
-
-def _values(fields: "Sequence[Field[Any, Any]]", rows: Sequence[Model]) -> list[list[Any]]:
-    return [
-        [field.get_db_prep_save(getattr(row, field.attname), connection=connection) for row in rows] for field in fields
-    ]
-
-
 # Adds up in the database, where the ORM would have one UPDATE for each session.
 _ADD_TALK = """
 UPDATE runners_session AS s
@@ -322,8 +301,7 @@ FROM unnest(%s::uuid[], %s::timestamptz[]) AS v(session_id, ended_at) WHERE s.id
 def end_sessions(ends: Sequence[tuple[uuid.UUID, datetime]]) -> None:
     """Note when the last runner of each of these sessions ended."""
     if ends:
-        with connection.cursor() as cursor:
-            cursor.execute(_END_SESSIONS, [list(column) for column in zip(*sorted(ends), strict=True)])
+        prepared.run(_END_SESSIONS, [list(column) for column in zip(*sorted(ends), strict=True)])
 
 
 # The ORM cannot compare pairs with a list of pairs.
@@ -335,9 +313,8 @@ JOIN unnest(%s::uuid[], %s::text[]) AS v(session_id, key) ON e.session_id = v.se
 
 def known_usage(keys: Sequence[tuple[uuid.UUID, str]]) -> set[tuple[uuid.UUID, str]]:
     """Return those of the pairs of session and key that are in the ledger."""
-    with connection.cursor() as cursor:
-        cursor.execute(_KNOWN_USAGE, [list(column) for column in zip(*keys, strict=True)])
-        return set(cursor.fetchall())
+    found = prepared.run(_KNOWN_USAGE, [list(column) for column in zip(*keys, strict=True)])
+    return {(session_id, key) for session_id, key in found}
 
 
 @dataclass(frozen=True)
@@ -360,8 +337,7 @@ def add_used(gains: Sequence[Used]) -> None:
 def _for_each(statement: str, rows: "Sequence[DataclassInstance]") -> None:
     """Run a statement over the rows, each field of them as one array."""
     if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, _as_columns(rows))
+        prepared.run(statement, _as_columns(rows))
 
 
 def _as_columns(rows: "Sequence[DataclassInstance]") -> list[list[Any]]:

@@ -12,7 +12,7 @@ from runners.runtimes.shim_client import ShimGone, ShimRefused
 from runners.services import approvals, embedding, enforcement, operations, prices, queue, worktrees
 from runners.services import reconcile as reconciler
 from runners.services.search_index import EMBED_TASK
-from runners.services.start import refuse_stale, start_on_node
+from runners.services.start import refuse_stale, start_all_on_node, start_on_node
 from runners.services.transcripts import retention
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,12 @@ log = structlog.get_logger(__name__)
 def start_runner(runner_id: str, generation: int) -> None:
     """Start the process of one attempt on this node."""
     start_on_node(UUID(runner_id), generation)
+
+
+@shared_task
+def start_runners(attempts: list[tuple[str, int]]) -> None:
+    """Start the processes of several attempts on this node."""
+    start_all_on_node([(UUID(runner_id), generation) for runner_id, generation in attempts])
 
 
 @shared_task

@@ -12,7 +12,7 @@ from runners import events
 from runners.approval_transitions import withdraw_of
 from runners.exceptions import MoveRefused
 from runners.models import Attempt, Runner, RunnerMove
-from runners.sql import update_together
+from runners.sql_rows import update_together
 from runners.states import TERMINAL, ApprovalMode, Isolation, RunnerStatus, sources
 
 START_WAITING_TASK = "runners.tasks.start_waiting"
@@ -140,7 +140,7 @@ class Moves:
 
     def write(self) -> list[Runner]:
         """Write everything; return those that moved, as they are now."""
-        update_together([*self._changed.values()], sorted(OWN_COLUMNS))
+        update_together([*self._changed.values()], tuple(sorted(OWN_COLUMNS)))
         RunnerMove.objects.bulk_create(self._history)
         arrived = [*self._arrived.values()]
         _record_attempts(arrived)

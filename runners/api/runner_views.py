@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from runners.actors import actor_of
+from runners.api.batch_launch import BatchLaunchedSerializer, BatchLaunchSerializer, launch_batch, shown
 from runners.api.filters import RunnerFilter
 from runners.api.permissions import ActPermissions
 from runners.api.serializers import (
@@ -48,6 +49,7 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
     lookup_value_converter = "uuid"
     act_permissions = {
         "create": "runners.add_runner",
+        "batch": "runners.add_runner",
         "stop": CHANGE,
         "pause": CHANGE,
         "resume": CHANGE,
@@ -83,10 +85,28 @@ class RunnerViewSet(viewsets.GenericViewSet[Runner]):
             form.validated_data["project"], form.launch_request(), actor=actor_of(request), user=request.user
         )
         return Response(
-            self._loaded(runner),
+            # As it was written: nothing of it needs to be asked again, and it has used nothing yet.
+            RunnerSerializer(runner, context=self.get_serializer_context()).data,
             status=status.HTTP_201_CREATED,
             headers={"Location": self.reverse_action("detail", args=[runner.pk])},
         )
+
+    @extend_schema(
+        operation_id="runners_launch_batch",
+        summary="Launch many runners",
+        request=BatchLaunchSerializer,
+        responses={200: BatchLaunchedSerializer},
+    )
+    @action(detail=False, methods=["post"], url_path="batch")
+    def batch(self, request: Request) -> Response:
+        """Those of one project in one transaction. Each is launched or refused by itself, by the rules of a launch.
+
+        The answer is 200 also where all were refused: look at `refused`.
+        """
+        form = BatchLaunchSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        results = launch_batch(form.requests(), actor=actor_of(request), user=request.user)
+        return Response(shown(results, self.get_serializer_context()))
 
     @extend_schema(
         operation_id="runners_stop", summary="Stop a runner", request=StopSerializer, responses={202: RunnerSerializer}

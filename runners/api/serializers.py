@@ -1,5 +1,6 @@
 """What goes over the wire."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
@@ -340,10 +341,15 @@ class LaunchSerializer(StrictSerializer):
 
     def launch_request(self) -> LaunchRequest:
         """Return the valid data as the service takes it."""
-        data = {name: value for name, value in self.validated_data.items() if name != "project"}
-        if "session_id" in data:
-            data["session_id"] = str(data["session_id"])
-        return LaunchRequest(**data)
+        return launch_request(self.validated_data)
+
+
+def launch_request(valid: Mapping[str, Any]) -> LaunchRequest:
+    """Return a launch's valid data as the service takes it."""
+    data = {name: value for name, value in valid.items() if name != "project"}
+    if "session_id" in data:
+        data["session_id"] = str(data["session_id"])
+    return LaunchRequest(**data)
 
 
 class StopSerializer(StrictSerializer):

@@ -139,6 +139,7 @@ class Runner(models.Model):
         ]
         indexes = [
             models.Index(name="runner_open", fields=["project", "status"], condition=~Q(status__in=sorted(TERMINAL))),
+            models.Index(name="runner_on_node", fields=["node"], condition=~Q(status__in=sorted(TERMINAL))),
             models.Index(name="runner_newest", fields=["-created_at"]),
             models.Index(
                 name="runner_queued", fields=["-priority", "created_at"], condition=Q(status=RunnerStatus.QUEUED)

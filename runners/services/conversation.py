@@ -9,7 +9,8 @@ from uuid import UUID
 from runners.backends.base import MessageFact, UsageFact
 from runners.models import Message, Runner, Session
 from runners.services.search_index import Said, index
-from runners.sql import Talk, add_talk, insert_unseen
+from runners.sql import Talk, add_talk
+from runners.sql_rows import insert_unseen
 
 KeyedFact = TypeVar("KeyedFact", MessageFact, UsageFact)
 

@@ -27,7 +27,7 @@ from runners.services.provider_limits import note_limits
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
-from runners.sql import update_together
+from runners.sql_rows import update_together
 from runners.states import ApprovalMode, RunnerStatus, TranscriptKind
 from runners.transitions import Moves
 
@@ -142,7 +142,7 @@ def _take_in(
         for taking in takings:
             _follow(taking, moves)
     write(moves)
-    update_together([taking.observation for taking in takings], ["telemetry_offset", "parser_state", *activity.COLUMNS])
+    update_together([taking.observation for taking in takings], ("telemetry_offset", "parser_state", *activity.COLUMNS))
     hold_if_spent([taking.runner for taking in takings if _just_runs(taking)])
     return runners.values()
 

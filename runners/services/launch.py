@@ -1,43 +1,95 @@
 """Launch a runner: row, event and start task in one transaction, or a refusal before anything starts."""
 
 import uuid
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
-from outbox.services import enqueue
+from outbox.services import bunched, enqueue
 from runners import acts, events
 from runners.backends import get_backend, running_totals
-from runners.backends.base import Backend, LaunchRequest
-from runners.exceptions import InvalidRequest, NoPlace, ProgramNotFound, ProjectNotActive
-from runners.models import Message, Node, Observation, Project, Runner, Session
+from runners.backends.base import Backend, LaunchRequest, MessageFact
+from runners.exceptions import InvalidRequest, LaunchRefused, NoPlace, ProgramNotFound, ProjectNotActive
+from runners.models import Node, Observation, Project, Runner, Session
 from runners.services.containers import CONTAINER, check_runtime
+from runners.services.conversation import Told, add_all_messages
 from runners.services.credentials import own_credential
 from runners.services.labels import check_labels
 from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
-from runners.services.places import take_place
+from runners.services.places import Places
 from runners.services.redaction import redacted
 from runners.services.resume import as_attempted
 from runners.services.worktrees import check_repository
+from runners.several import Several
 from runners.shim.identity import boot_id
+from runners.sql_rows import insert_all
 from runners.states import ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
-from runners.transitions import record_arrival, start_waiting_soon
+from runners.transitions import record_arrivals, start_waiting_soon
 
 START_TASK = "runners.tasks.start_runner"
+START_MANY_TASK = "runners.tasks.start_runners"
+#: One after the other, each some milliseconds: more would keep the last waiting while the worker's other threads rest.
+STARTS_IN_A_TASK = 8
 
 
-@transaction.atomic
+#: Of one call: its transaction holds the project's lock and those of nodes, for about a millisecond a runner.
+MOST_AT_ONCE = 500
+
+
+@dataclass
+class _Plan:
+    """A launch that will be: what was checked and taken for it."""
+
+    request: LaunchRequest
+    workspace: str
+    session: Session
+    node: Node | None
+    #: For what it waits, where it has no node.
+    waits_because: str
+
+
 def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
     """Launch a runner in a project and return it. Raises LaunchRefused, and then nothing was written.
 
     It is `starting`; or `queued`, where quota or nodes are full and the request's on_limit is to wait.
     `actor` is who asked, for the history: user:<name>, token:<name> or system:<part>.
     """
+    return launch_runners(project_name, [request], actor=actor, user=user).only()
+
+
+@transaction.atomic
+def launch_runners(
+    project_name: str, requests: Sequence[LaunchRequest], *, actor: str, user: Any = None
+) -> Several[int, Runner]:
+    """Launch several runners in one transaction, by the rules of launch_runner() for each; keys are places in the list.
+
+    The first in the list get the places there are. One that is refused keeps nobody else from starting.
+    Raises InvalidRequest for more than MOST_AT_ONCE, and what is wrong with the project itself.
+    """
+    if len(requests) > MOST_AT_ONCE:
+        raise InvalidRequest(f"{len(requests)} runners are more than the {MOST_AT_ONCE} that are launched at once.")
     project = _open_project(project_name)
+    places = Places(project, several=len(requests) > 1)
+    came: Several[int, Runner] = Several()
+    plans: dict[int, _Plan] = {}
+    for number, request in enumerate(requests):
+        try:
+            plans[number] = _plan(project, request, places)
+        except LaunchRefused as refusal:
+            came.refused[number] = refusal
+    with bunched():
+        runners = _insert(project, list(plans.values()), user=user)
+        _record(runners, actor=actor)
+    came.done = dict(zip(plans, runners, strict=True))
+    return came
+
+
+def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
+    """Check a request and take its place. Writes nothing. Raises LaunchRefused, and then no place is taken."""
     backend = get_backend(request.backend)
     backend.check(request)
     check_runtime(backend, request)
@@ -45,20 +97,29 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     check_labels(request.labels)
     check_limits(project, request.limits)
     request = _isolated(request, project, workspace)
-    node, waits_because = _place(project, request)
-    if node is not None:
-        check_program(backend, request, node)
-    session = _session(project, request)
-    runner = _insert(project, node, session, request, workspace=workspace, user=user, reason=waits_because)
-    record_arrival(runner, "", actor=actor)
-    acts.launched(runner, actor=actor)
-    events.session_opened(session, runner, resumed=request.conversation_mode != ConversationMode.NEW)
-    if node is not None:
-        send_start(runner)
-    else:
+    node, waits_because = _place(places, request)
+    try:
+        if node is not None:
+            check_program(backend, request, node)
+        return _Plan(request, workspace, _session(project, request), node, waits_because)
+    except LaunchRefused:
+        if node is not None:
+            places.give_back(node)
+        raise
+
+
+def _record(runners: Sequence[Runner], *, actor: str) -> None:
+    """Write history, acts and events of new runners, and send those that have a place to their nodes. In a bunch."""
+    record_arrivals([(runner, "") for runner in runners], actor=actor)
+    for runner in runners:
+        acts.launched(runner, actor=actor)
+        assert runner.session is not None  # noqa: S101 - a new runner has one
+        resumed = runner.conversation_mode != ConversationMode.NEW
+        events.session_opened(runner.session, runner, resumed=resumed)
+    _send_starts([runner for runner in runners if runner.node is not None])
+    if any(runner.node is None for runner in runners):
         # A place may have become free between the look and the commit, and whoever freed it saw nobody waiting.
         start_waiting_soon()
-    return runner
 
 
 def _isolated(request: LaunchRequest, project: Project, workspace: str) -> LaunchRequest:
@@ -73,10 +134,10 @@ def _isolated(request: LaunchRequest, project: Project, workspace: str) -> Launc
     return chosen
 
 
-def _place(project: Project, request: LaunchRequest) -> tuple[Node | None, str]:
+def _place(places: Places, request: LaunchRequest) -> tuple[Node | None, str]:
     """Return the node, or None and what is waited for."""
     try:
-        return take_place(project, request), ""
+        return places.take(request), ""
     except NoPlace as refusal:
         if request.on_limit != OnLimit.WAIT:
             raise
@@ -91,6 +152,22 @@ def send_start(runner: Runner) -> None:
 
 def _grace(request: LaunchRequest) -> int:
     return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
+
+
+def _send_starts(runners: Sequence[Runner]) -> None:
+    """Send several start tasks, those of a node some in one message: each costs the relay and the node some of it."""
+    if len(runners) == 1:
+        send_start(runners[0])
+        return
+    by_node: dict[Node, list[Runner]] = {}
+    for runner in runners:
+        assert runner.node is not None  # noqa: S101 - the caller chose them
+        by_node.setdefault(runner.node, []).append(runner)
+    for node, own in by_node.items():
+        for first in range(0, len(own), STARTS_IN_A_TASK):
+            attempts = [[str(runner.pk), runner.generation] for runner in own[first : first + STARTS_IN_A_TASK]]
+            # Not in the runners' own order: a stop that overtakes it sees to it that nothing starts.
+            enqueue(START_MANY_TASK, args=[attempts], queue=node.queue, aggregate=f"node:{node.name}")
 
 
 def _open_project(name: str) -> Project:
@@ -112,8 +189,9 @@ def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node)
 
 
 def _session(project: Project, request: LaunchRequest) -> Session:
+    """Return the session of a launch: a new one is not written yet."""
     if request.conversation_mode == ConversationMode.NEW:
-        return Session.objects.create(project=project, backend=request.backend, title=_title(request))
+        return Session(project=project, backend=request.backend, title=_title(request))
     session = Session.objects.filter(pk=request.session_id, project=project, backend=request.backend).first()
     if session is None:
         raise InvalidRequest(
@@ -129,9 +207,7 @@ def _fork(origin: Session, request: LaunchRequest) -> Session:
         raise InvalidRequest(
             "Its program has not told its own id of this session: it cannot be forked.", field="session_id"
         )
-    return Session.objects.create(
-        project=origin.project, backend=origin.backend, title=_title(request), resumed_from=origin
-    )
+    return Session(project=origin.project, backend=origin.backend, title=_title(request), resumed_from=origin)
 
 
 def _title(request: LaunchRequest) -> str:
@@ -139,23 +215,31 @@ def _title(request: LaunchRequest) -> str:
     return text.splitlines()[0][:200] if text else ""
 
 
-def _insert(
-    project: Project,
-    node: Node | None,
-    session: Session,
-    request: LaunchRequest,
-    *,
-    workspace: str,
-    user: Any,
-    reason: str,
-) -> Runner:
-    runner_id = uuid.uuid4()
-    runner = Runner.objects.create(
+def _insert(project: Project, plans: Sequence[_Plan], *, user: Any) -> list[Runner]:
+    runners = [_runner(project, plan, user=user) for plan in plans]
+    if not runners:
+        return []
+    insert_all([plan.session for plan in plans if plan.session._state.adding])
+    insert_all(runners)
+    insert_all(
+        [
+            Observation(runner=runner, generation=1, parser_state=carried_state(plan.session, runner))
+            for runner, plan in zip(runners, plans, strict=True)
+        ]
+    )
+    Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())
+    enter_prompts(runners)
+    return runners
+
+
+def _runner(project: Project, plan: _Plan, *, user: Any) -> Runner:
+    runner_id, request = uuid.uuid4(), plan.request
+    return Runner(
         id=runner_id,
         name=request.name or f"{request.backend.replace('_', '-')}-{runner_id.hex[:6]}",
         project=project,
-        node=node,
-        session=session,
+        node=plan.node,
+        session=plan.session,
         backend=request.backend,
         runtime=request.runtime,
         image=request.image,
@@ -166,7 +250,7 @@ def _insert(
         model=request.model,
         flags=request.flags,
         environment=request.environment,
-        workspace=workspace,
+        workspace=plan.workspace,
         isolation=request.isolation,
         worktree_end=request.worktree_end,
         conversation_mode=request.conversation_mode,
@@ -182,30 +266,29 @@ def _insert(
         agent_name=request.agent_name,
         personality_name=request.personality_name,
         requested_by=user,
-        status=RunnerStatus.QUEUED if node is None else RunnerStatus.STARTING,
-        reason=reason,
+        status=RunnerStatus.QUEUED if plan.node is None else RunnerStatus.STARTING,
+        reason=plan.waits_because,
     )
-    Observation.objects.create(runner=runner, generation=1, parser_state=carried_state(session, runner))
-    Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())
-    enter_prompt(runner)
-    return runner
 
 
 def enter_prompt(runner: Runner) -> None:
     """Enter what this attempt is asked to do as a message of its session."""
-    prompt = as_attempted(runner).prompt
-    if runner.session is None or not prompt.strip():
-        return
-    now = timezone.now()
-    Message.objects.create(
-        session=runner.session,
-        runner=runner,
-        key=f"prompt:{runner.pk}:{runner.generation}",
-        role=Role.USER,
-        text=redacted(prompt),
-        at=now,
+    enter_prompts([runner])
+
+
+def enter_prompts(runners: Sequence[Runner]) -> None:
+    """Enter what these attempts are asked to do as messages of their sessions."""
+    asked = [(runner.session, runner, as_attempted(runner).prompt) for runner in runners]
+    add_all_messages(
+        Told(session, runner, [_said(runner, prompt)])
+        for session, runner, prompt in asked
+        if session is not None and prompt.strip()
     )
-    Session.objects.filter(pk=runner.session.pk).update(message_count=F("message_count") + 1, last_message_at=now)
+
+
+def _said(runner: Runner, prompt: str) -> MessageFact:
+    key = f"prompt:{runner.pk}:{runner.generation}"
+    return MessageFact(key=key, role=Role.USER, text=redacted(prompt), at=timezone.now())
 
 
 def carried_state(session: Session, runner: Runner) -> dict[str, Any]:

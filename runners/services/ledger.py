@@ -11,7 +11,8 @@ from runners.models import Runner, Session, UsageEntry
 from runners.models.usage import TOKEN_COLUMNS
 from runners.services.conversation import Told
 from runners.services.pricing import PriceBook
-from runners.sql import Used, add_used, hold_reckoning, insert_unseen, known_usage
+from runners.sql import Used, add_used, hold_reckoning, known_usage
+from runners.sql_rows import insert_unseen
 from runners.states import CostSource
 
 

@@ -51,6 +51,8 @@ def limits_of_project(project: Project) -> dict[str, int]:
 
 def check_limits(project: Project, asked: Mapping[str, Any]) -> None:
     """Raise InvalidRequest unless each is a limit, and none is looser than the project's."""
+    if not asked:
+        return
     _check_numbers(asked)
     most = limits_of_project(project)
     for name, value in asked.items():

@@ -1,6 +1,6 @@
 """Where a runner may run: the project's quota and a slot of a node that fits, neither of which can be raced past."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
@@ -9,7 +9,8 @@ from runners.models import Node, Project, ProviderLimit, ResourceQuota, Runner
 from runners.services.allowance import check_budgets
 from runners.services.containers import CONTAINER
 from runners.services.credentials import credential_of, own_credential
-from runners.sql import database_now, lock_for_transaction
+from runners.sql import database_now, free_slots, lock_all_for_transaction, lock_for_transaction, quota_and_use
+from runners.states import NodeStatus
 
 #: Spaces of the advisory locks, so that a project and a node with the same id do not meet.
 PROJECT_LOCK = 7101
@@ -18,53 +19,112 @@ NODE_LOCK = 7102
 
 def take_place(project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
     """Take a place for one more runner of the project, and return its node. Raises NoPlace, ProgramNotFound."""
-    check_budgets(project, wanted)
-    take_quota(project)
-    return take_slot(wanted, prefer=prefer)
+    return Places(project).take(wanted, prefer=prefer)
 
 
-def take_quota(project: Project) -> None:
-    """Raise QuotaExceeded unless the project may have one more runner.
+class Places:
+    """The places that a transaction gives to runners of one project: its quota, and the slots of nodes that fit.
 
-    Holds the project's lock until the transaction ends, so that of two launches for the last place one sees the other.
+    What was given is held until the transaction ends: of two for the last place one sees the other. `several`: so many
+    may be asked for that they go to many nodes.
     """
-    lock_for_transaction(PROJECT_LOCK, project.pk)
-    limit = quota_of(project)
-    used = Runner.objects.filter(project=project).occupying().count()
-    if used >= limit:
-        raise QuotaExceeded(f"{project.name} has {used} of {limit} runners: its quota is full.", used=used, limit=limit)
 
+    def __init__(self, project: Project, *, several: bool = False) -> None:
+        self.project = project
+        self.several = several
+        self._allowed: set[tuple[str, str]] = set()
+        self._quota: tuple[int, int] | None = None
+        #: What is left of nodes whose lock is held.
+        self._free: dict[int, int] = {}
+        self._fitting: dict[object, list[Node]] = {}
 
-def quota_of(project: Project) -> int:
-    """Return how many runners the project may have at once."""
-    found = ResourceQuota.objects.filter(project=project).values_list("max_concurrent_runners", flat=True).first()
-    return ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if found is None else found
+    def take(self, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
+        """Take a place for one more runner, and return its node: the one with the most free slots of those that fit.
 
+        A node fits that has all labels, and the backend's program; for a container, an engine: the program is the
+        image's. `prefer` goes first if it fits. Raises BudgetSpent, QuotaExceeded, NoNodeAvailable, also where no node
+        has the labels, and ProgramNotFound where nodes have them but none the program.
+        """
+        self._check_budgets(wanted)
+        limit, used = self._under_quota()
+        node = self._node(wanted, prefer)
+        self._quota = limit, used + 1
+        self._free[node.pk] -= 1
+        return node
 
-def take_slot(wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
-    """Return the online node with the most free slots of those that fit.
+    def give_back(self, node: Node) -> None:
+        """Take back what was taken last: the runner is not started after all."""
+        assert self._quota is not None  # noqa: S101 - it was taken
+        limit, used = self._quota
+        self._quota = limit, used - 1
+        self._free[node.pk] += 1
 
-    A node fits that has all labels, and the backend's program; for a container, an engine: the program is the image's.
+    def _check_budgets(self, wanted: LaunchRequest | Runner) -> None:
+        names = wanted.agent_name, wanted.personality_name
+        if names not in self._allowed:
+            check_budgets(self.project, wanted)
+        if not isinstance(wanted, Runner):  # a runner may have a budget of its own
+            self._allowed.add(names)
 
-    `prefer` goes first if it fits. The slot is held until the transaction ends. Raises NoNodeAvailable, also where no
-    node has the labels, and ProgramNotFound where nodes have them but none the program.
-    """
-    fitting = Node.objects.accepting().with_labels(wanted.labels)
-    if wanted.runtime == CONTAINER:
-        fitting = fitting.with_engine()
-    elif get_backend(wanted.backend).program:
-        fitting = fitting.with_program(wanted.backend)
-    limited: ProviderLimit | None = None
-    for candidate in sorted(fitting, key=lambda node: node != prefer):
-        if limit := provider_limit(wanted, candidate):
-            limited = limit if limited is None else min(limit, limited, key=lambda each: each.until)
-            continue
-        lock_for_transaction(NODE_LOCK, candidate.pk)
-        # Counted again under the lock: another launch may have taken the slot since.
-        node = fitting.filter(pk=candidate.pk).first()
-        if node is not None:
-            return node
-    raise _limited(limited) if limited else _why_no_node(wanted)
+    def _under_quota(self) -> tuple[int, int]:
+        if self._quota is None:
+            lock_for_transaction(PROJECT_LOCK, self.project.pk)
+            limit, used = quota_and_use(self.project.pk)
+            self._quota = ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if limit is None else limit, used
+        limit, used = self._quota
+        if used >= limit:
+            name = self.project.name
+            raise QuotaExceeded(f"{name} has {used} of {limit} runners: its quota is full.", used=used, limit=limit)
+        return limit, used
+
+    def _node(self, wanted: LaunchRequest | Runner, prefer: Node | None) -> Node:
+        if self.several and not self._free:
+            # All at once and in order: two that each take from many nodes do not wait for each other in a circle.
+            self._lock(Node.objects.filter(status=NodeStatus.ONLINE).values_list("pk", flat=True))
+        limited: ProviderLimit | None = None
+        nodes = self._fitting_nodes(wanted)
+        while nodes:
+            node = min(nodes, key=lambda node: (node != prefer, -self._seen_free(node), node.name))
+            if limit := provider_limit(wanted, node):
+                limited = limit if limited is None else min(limit, limited, key=lambda each: each.until)
+                nodes = [other for other in nodes if other != node]
+                continue
+            if node.pk not in self._free:
+                # Counted again under the lock: another launch may have taken the slot since.
+                self._lock([node.pk])
+                continue
+            if self._free[node.pk] > 0:
+                return node
+            nodes = [other for other in nodes if other != node]
+        raise _limited(limited) if limited else _why_no_node(wanted, self._free)
+
+    def _fitting_nodes(self, wanted: LaunchRequest | Runner) -> list[Node]:
+        """Return the nodes that have what is needed and, when they were looked at, a free slot."""
+        container, program = wanted.runtime == CONTAINER, get_backend(wanted.backend).program
+        need = container, wanted.backend if program else "", tuple(sorted(wanted.labels))
+        if need not in self._fitting:
+            fitting = Node.objects.filter(status=NodeStatus.ONLINE)
+            if wanted.labels:
+                fitting = fitting.with_labels(wanted.labels)
+            if container:
+                fitting = fitting.with_engine()
+            elif program:
+                fitting = fitting.with_program(wanted.backend)
+            nodes = list(fitting)
+            free = free_slots([node.pk for node in nodes])
+            for node in nodes:
+                node.free = free.get(node.pk, 0)  # type: ignore[attr-defined] # as accepting() annotates it
+            self._fitting[need] = nodes
+        return [node for node in self._fitting[need] if self._seen_free(node) > 0]
+
+    def _seen_free(self, node: Node) -> int:
+        return self._free.get(node.pk, getattr(node, "free", 0))
+
+    def _lock(self, node_ids: Iterable[int]) -> None:
+        ids = list(node_ids)
+        lock_all_for_transaction(NODE_LOCK, ids)
+        free = free_slots(ids)
+        self._free |= {node_id: free.get(node_id, 0) for node_id in ids}
 
 
 def provider_limit(wanted: LaunchRequest | Runner, node: Node) -> ProviderLimit | None:
@@ -87,8 +147,11 @@ def _limited(limit: ProviderLimit) -> ProviderLimited:
     )
 
 
-def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNotFound:
-    """Return the refusal that names what is missing: a node, a label, the program, or a free slot."""
+def _why_no_node(wanted: LaunchRequest | Runner, free: Mapping[int, int]) -> NoNodeAvailable | ProgramNotFound:
+    """Return the refusal that names what is missing: a node, a label, the program, or a free slot.
+
+    `free`: the slots that are left of some nodes, where this transaction has taken some.
+    """
     nodes = list(Node.objects.with_occupied())
     if not nodes:
         return NoNodeAvailable("No node has registered yet: start a node agent (`manage.py nodeagent`).")
@@ -106,10 +169,13 @@ def _why_no_node(wanted: LaunchRequest | Runner) -> NoNodeAvailable | ProgramNot
         )
     with_labels = f" with {_labels(wanted.labels)}" if wanted.labels else ""
     states = ", ".join(
-        f"{node.name} is {node.status} with {getattr(node, 'occupied', 0)} of {node.slots} slots taken"
-        for node in equipped
+        f"{node.name} is {node.status} with {_taken(node, free)} of {node.slots} slots taken" for node in equipped
     )
     return NoNodeAvailable(f"No node{with_labels} has a free slot: {states}.")
+
+
+def _taken(node: Node, free: Mapping[int, int]) -> int:
+    return node.slots - free[node.pk] if node.pk in free and node.status == NodeStatus.ONLINE else int(node.occupied)  # type: ignore[attr-defined]
 
 
 def _is_equipped(node: Node, backend: Backend, runtime: str) -> bool:

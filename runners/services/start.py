@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,31 @@ def start_on_node(runner_id: UUID, generation: int) -> bool:
     Safe to repeat: the run directory's lock lets exactly one shim start for an attempt. A launch that cannot work here
     (no such program, no such directory) ends the runner as failed.
     """
-    runner = Runner.objects.select_related("project", "node", "session").attempt(runner_id, generation).first()
-    if runner is None or runner.status != RunnerStatus.STARTING:
+    return _start(_found([runner_id]).get(runner_id), runner_id, generation)
+
+
+def start_all_on_node(attempts: Sequence[tuple[UUID, int]]) -> int:
+    """Start the processes of several attempts, as start_on_node() does each; return how many there were to start.
+
+    A fault in one keeps nobody else from starting: the reconciler sends that one again.
+    """
+    runners = _found([runner_id for runner_id, _ in attempts])
+    started = 0
+    for runner_id, generation in attempts:
+        try:
+            started += _start(runners.get(runner_id), runner_id, generation)
+        except Exception:
+            log.exception("start_failed", runner_id=str(runner_id), generation=generation)
+    return started
+
+
+def _found(ids: Sequence[UUID]) -> dict[UUID, Runner]:
+    runners = Runner.objects.select_related("project", "node", "session").filter(pk__in=ids)
+    return {runner.pk: runner for runner in runners}
+
+
+def _start(runner: Runner | None, runner_id: UUID, generation: int) -> bool:
+    if runner is None or runner.generation != generation or runner.status != RunnerStatus.STARTING:
         log.info("start_refused", runner_id=str(runner_id), generation=generation, status=runner and runner.status)
         if (present := Runner.objects.filter(pk=runner_id).first()) is not None:
             refuse_stale(present, generation, what="a start")

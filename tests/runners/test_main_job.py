@@ -12,6 +12,7 @@ from outbox.models import Entry
 from runners.backends.base import LaunchRequest
 from runners.models import Observation, Project, Runner
 from runners.services import launch_runner, pause_runner, resume_runner, stop_runner
+from runners.services.launch import launch_runners
 from tests.runners.factories import make_project
 from tests.stack import Stack, wait_until
 
@@ -66,6 +67,23 @@ def test_figures_of_the_whole_process_tree_are_written_each_second(stack: Stack)
     wait_until(busy, "cpu, memory and both processes are seen")
     first = Observation.objects.get(runner=runner).observed_at
     wait_until(lambda: Observation.objects.get(runner=runner).observed_at > first, "the figures are renewed")
+
+
+def test_many_that_are_launched_together_all_run_and_one_that_cannot_harms_no_other(stack: Stack) -> None:
+    project = make_project(quota=30)
+    broken = Path(project.path) / "agent.sh"
+    broken.write_text("#!/nowhere/at/all\n")
+    broken.chmod(0o755)
+    requests = [shell(f"echo {number}") for number in range(20)]
+    requests[3] = replace(SLEEP, argv=[str(broken)])
+    came = launch_runners(project.name, requests, actor="user:ada")
+    ended = [stack.wait_for(came.done[number], "terminated", "failed") for number in range(20)]
+    assert [number for number, runner in enumerate(ended) if runner.status != "terminated"] == [3]
+    assert "exec_failed" in ended[3].reason
+    for number, runner in enumerate(ended):
+        if number != 3:
+            assert f"{number}\\r\\n" in (stack.run_directory(runner) / "output.cast").read_text()
+    assert Entry.objects.filter(type="runners.tasks.start_runners").count() == 3
 
 
 def test_a_program_that_vanished_ends_the_runner_as_failed_with_the_reason(stack: Stack) -> None:
