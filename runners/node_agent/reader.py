@@ -73,10 +73,17 @@ class Reader:
         if any(record.get("kind") in TALK for record in batch.records):
             self.talked.add(attempt.runner_id)
         if offset == batch.end_offset and batch.records[-1].get("kind") == "exit":
-            attempt.close()
-            del self.open[attempt.name]
+            self._close(attempt)
             return False
         return attempt.behind or offset != batch.end_offset
+
+    def _close(self, attempt: Attempt) -> None:
+        try:
+            attempt.close()
+        except OSError:
+            # A full disk: everything is in the database, and is only looked at once more after a restart.
+            log.exception("end_not_noted", run=attempt.name)
+        del self.open[attempt.name]
 
 
 #: What was read of an attempt, and up to where its telemetry is in the database; None: nothing, for now.

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from outbox.models import Entry
 from runners.models import Attempt, Message, Observation, Runner, RunnerMove, Session, UsageEntry
+from runners.node_agent.attempts import INGESTED, find_attempt
 from runners.node_agent.attempts import Attempt as OnDisk
-from runners.node_agent.attempts import find_attempt
-from runners.node_agent.reader import take_in
+from runners.node_agent.clock import Clock
+from runners.node_agent.database import in_database
+from runners.node_agent.reader import Reader, take_in
 from runners.services.budgets import create_budget
 from runners.services.ingest import Batch, ingest, ingest_all
 from runners.sql import Vitals, write_vitals
@@ -195,3 +197,23 @@ def test_measuring_and_reading_the_same_runners_never_wait_for_each_other_in_a_c
         for done in [threads.submit(work) for work in (measure, read)]:
             done.result()
     assert Message.objects.count() == 600
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_end_that_cannot_be_noted_on_disk_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    def prepare() -> list[Runner]:
+        runners = [starting(), starting()]
+        for runner in runners:
+            on_disk(runner, [STARTED, EXIT], tmp_path)
+        (tmp_path / f"{runners[0].pk.hex}.1" / INGESTED).symlink_to("/nowhere/at/all")
+        return runners
+
+    def statuses() -> list[str]:
+        return list(Runner.objects.values_list("status", flat=True))
+
+    runners = await in_database(prepare)
+    reader = Reader(tmp_path, Clock())
+    await reader.read([f"{runner.pk.hex}.1" for runner in runners])
+    assert await in_database(statuses) == ["terminated"] * 2
+    assert not reader.open
+    assert (tmp_path / f"{runners[1].pk.hex}.1" / INGESTED).exists()
