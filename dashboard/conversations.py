@@ -12,7 +12,7 @@ from django.http import QueryDict
 from dashboard import figures
 from dashboard.talk import Item, items_of, shown_messages
 from runners.backends import get_backend
-from runners.models import Message, Session
+from runners.models import Message, Runner, Session
 from runners.states import Role
 
 #: Read at once; a longer conversation is read on by its links.
@@ -179,12 +179,19 @@ def contents_of(session: Session) -> Contents:
     )
 
 
-def conversation_verbs(session: Session | None) -> dict[str, bool]:
-    """Return whether a session can be continued and forked; that of a backend that is gone can be neither."""
+def conversation_verbs(session: Session | None) -> dict[str, Any]:
+    """Return whether a session can be gone on with, and why not now; one of a backend that is gone never can."""
     if session is None or session.backend not in settings.RUNNER_BACKENDS:
-        return {"can_continue": False, "can_fork": False}
+        return {"goes_on": False}
     backend = get_backend(session.backend)
-    return {"can_continue": backend.resumes, "can_fork": backend.forks}
+    busy = Runner.objects.filter(session=session).open().first() if backend.goes_on else None
+    return {"goes_on": backend.goes_on and session.message_count > 0, "busy": busy, "backend_label": backend.label}
+
+
+def lineage(session: Session) -> dict[str, Any]:
+    """Return of which session this one is a fork or was rebuilt, and those that came of it."""
+    came_of_it = session.resumed_by.select_related("forked_at").order_by("-started_at")
+    return {"offspring": list(came_of_it[:20]), "offspring_count": session.resumed_by.count()}
 
 
 def number(text: str | None) -> int:

@@ -92,6 +92,7 @@ class LaunchForm(forms.Form):
     )
     session_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
     fork = forms.BooleanField(required=False, widget=forms.HiddenInput)
+    at = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -144,6 +145,7 @@ class LaunchForm(forms.Form):
             restart_policy=typed["restart_policy"] or RestartPolicy.NEVER,
             approvals=typed["approvals"] or ApprovalMode.DENY,
             session_id=str(session) if session else "",
+            at_message=typed["at"] if session else None,
             conversation_mode=self._conversation_mode(),
         )
 
@@ -154,7 +156,7 @@ class LaunchForm(forms.Form):
 
     def refuse(self, message: str, field: str | None) -> None:
         """Show a refusal at the field it names, else above the form."""
-        named = {"argv": "command", "path": "workspace"}.get(field or "", field)
+        named = {"argv": "command", "path": "workspace", "at_message": None}.get(field or "", field)
         self.add_error(named if named in self.fields else None, message)
 
 

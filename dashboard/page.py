@@ -31,6 +31,8 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+#: Of a page with a player of recordings: its terminal is WebAssembly. JavaScript from text stays forbidden.
+PLAYER_POLICY = f"{CONTENT_POLICY}; script-src 'self' 'wasm-unsafe-eval'"
 
 P = ParamSpec("P")
 
@@ -47,7 +49,7 @@ def live_page(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Call
         request.asked_at = timezone.now()  # type: ignore[attr-defined]
         request.stream_position = stream.position()  # type: ignore[attr-defined]
         response = view(request, *args, **kwargs)
-        response.headers["Content-Security-Policy"] = CONTENT_POLICY
+        response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
         return response
 
     return placed

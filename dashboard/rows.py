@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import figures
 from dashboard.sentences import sentence
 from outbox.models import Entry
+from runners.backends import get_backend
 from runners.models import Node, Observation, Runner, Session
 from runners.states import OCCUPYING, Activity, RunnerStatus
 
@@ -121,7 +123,13 @@ def session_row(session: Session) -> Row:
         "tokens": figures.tokens(session.total_tokens if known else None),
         "cost": cost_of(session),
         "last_message_at": figures.instant(session.last_message_at),
+        "goes_on": _goes_on(session),
     }
+
+
+def _goes_on(session: Session) -> bool:
+    known = session.backend in settings.RUNNER_BACKENDS
+    return known and session.message_count > 0 and get_backend(session.backend).goes_on
 
 
 def cost_of(session: Session | None) -> str:

@@ -67,6 +67,8 @@ def launched(runner: Runner, *, actor: str) -> None:
     )
     given = {name: value for name in asked if (value := getattr(runner, name))}
     node = runner.node.name if runner.node else None
+    if (runner.session is not None and runner.session.began != "new") or runner.conversation_mode != "new":
+        given |= {"session": str(runner.session_id), "conversation": runner.conversation_mode}
     on_runner("launch", runner, actor=actor, after={**given, "project": runner.project.name, "node": node})
 
 

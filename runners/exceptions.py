@@ -80,6 +80,12 @@ class NoNodeAvailable(NoPlace):
     code = "no_node_available"
 
 
+class SessionBusy(LaunchRefused):
+    """A runner works in the session: another one would mix what they say; `runner_id` is given."""
+
+    code = "session_busy"
+
+
 class ProjectNotActive(LaunchRefused):
     """The project is archived."""
 

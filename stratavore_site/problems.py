@@ -65,6 +65,9 @@ DOMAIN_PROBLEMS: Mapping[type[Exception], Problem] = {
     runners.ProgramNotFound: Problem(
         "program_not_found", 422, "The program is not on the node", "Install it there, or choose another backend."
     ),
+    runners.SessionBusy: Problem(
+        "session_busy", 409, "A runner works in the session", "Wait for its end or stop it, or fork the session."
+    ),
     runners.NotIsolated: Problem(
         "not_isolated",
         422,

@@ -10,14 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from dashboard.conversations import conversation_verbs, number
 from dashboard.forms import LaunchForm, initial_launch
 from dashboard.page import live_page, need, show
 from runners.actors import actor_of
 from runners.backends import all_backends
 from runners.backends.base import Backend
 from runners.exceptions import RunnerError
-from runners.models import Node, Project, Runner, Session
+from runners.models import Message, Node, Project, Runner, Session
 from runners.services import launch_runner
+from runners.services.going_on import with_environment_of_last
+from runners.states import Role
 
 
 @live_page
@@ -29,9 +32,8 @@ def launch(request: HttpRequest) -> HttpResponse:
     form = LaunchForm(request.POST)
     if form.is_valid():
         try:
-            runner = launch_runner(
-                form.cleaned_data["project"], form.request(), actor=actor_of(request), user=request.user
-            )
+            wanted = with_environment_of_last(form.request())
+            runner = launch_runner(form.cleaned_data["project"], wanted, actor=actor_of(request), user=request.user)
         except RunnerError as error:
             form.refuse(error.message, error.facts.get("field"))
         else:
@@ -41,6 +43,7 @@ def launch(request: HttpRequest) -> HttpResponse:
 
 
 def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResponse:
+    session = _found(Session.objects.all(), form["session_id"].value())
     context = {
         "form": form,
         "backends": [_backend_facts(backend) for backend in all_backends()],
@@ -50,7 +53,11 @@ def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResp
         "has_engine": Node.objects.with_engine().exists(),
         "images": [image for image in settings.CONTAINER_IMAGES if "*" not in image],
         "node_labels": sorted({label for labels in Node.objects.values_list("labels", flat=True) for label in labels}),
-        "session": _found(Session.objects.all(), form["session_id"].value()),
+        "session": session,
+        "at_message": Message.objects.filter(session=session, pk=number(str(form["at"].value()))).first()
+        if session
+        else None,
+        **conversation_verbs(session),
     }
     return show(request, "dashboard/launch.html", context, status=status)
 
@@ -79,6 +86,9 @@ def _initial(request: HttpRequest) -> dict[str, object]:
     initial: dict[str, object] = {"backend": all_backends()[0].name}
     again = _found(Runner.objects.select_related("project"), request.GET.get("again"))
     session = _found(Session.objects.select_related("project"), request.GET.get("session"))
+    if session is not None:
+        # As it was, but for what is said.
+        again = session.runners.select_related("project").order_by("-created_at").first()
     if again is not None:
         initial |= {
             "project": again.project.name,
@@ -100,7 +110,14 @@ def _initial(request: HttpRequest) -> dict[str, object]:
         }
     if session is not None:
         initial |= {"project": session.project.name, "backend": session.backend, "session_id": str(session.pk)}
+        initial["prompt"] = _prompt_at(session, number(request.GET.get("at")))
     return initial | initial_launch(request.GET)
+
+
+def _prompt_at(session: Session, at: int) -> str:
+    """Return the prompt that a new one is to take the place of, to be changed; else nothing."""
+    prompt = Message.objects.filter(session=session, pk=at, role=Role.USER).first() if at else None
+    return prompt.text if prompt else ""
 
 
 def _found(rows: Any, text: object) -> Any:

@@ -20,10 +20,10 @@ from dashboard.filters import RunnerFilter
 from dashboard.limit_rows import limit_rows, waits_for_provider
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.recordings import recordings_of_runner
+from dashboard.replay import HEADLESS
 from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
 from dashboard.worktrees import worktree_context
 from runners.actors import actor_of
-from runners.backends import all_backends
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Observation, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
@@ -34,7 +34,6 @@ from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
 from runners.states import OCCUPYING, TERMINAL, Isolation, RunnerStatus, WorktreeEnd
 
-HEADLESS = frozenset(backend.name for backend in all_backends() if backend.headless)
 VERBS = {
     "stop": stop_runner,
     "pause": pause_runner,

@@ -1,11 +1,15 @@
 """Conversations."""
 
 import contextlib
+import dataclasses
+from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.contrib import messages as messages_of_django
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
 from dashboard import figures
 from dashboard.approval_rows import waiting_rows
@@ -13,19 +17,26 @@ from dashboard.conversations import (
     Wanted,
     contents_of,
     conversation_verbs,
+    lineage,
     number,
     read_news,
     read_window,
     time_line,
 )
-from dashboard.page import live_page, page_of, query_without, show
+from dashboard.page import PLAYER_POLICY, live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.recordings import recordings_of_session
+from dashboard.replay import attempts_of, replay_of
 from dashboard.rows import cost_of, runner_rows, session_row, shown_runners
 from dashboard.worktrees import changes_of
-from runners.exceptions import TranscriptError
-from runners.models import Message, Project, Session, UsageEntry
+from runners.actors import actor_of
+from runners.exceptions import RunnerError, TranscriptError
+from runners.models import Message, Project, Runner, Session, UsageEntry
+from runners.services.going_on import fork_session, resume_session
 from runners.services.transcripts.messages import whole_message
-from runners.states import Role
+from runners.states import Beginning, Role
+
+GO_ON = {"resume": resume_session, "fork": fork_session}
+FORKS: dict[str, dict[str, str]] = {"resume": {}, "fork": {"fork": "1"}}
 
 
 @require_GET
@@ -54,8 +65,12 @@ def sessions(request: HttpRequest) -> HttpResponse:
 @live_page
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """Show one conversation, and what it used."""
-    found = get_object_or_404(Session.objects.select_related("project", "resumed_from"), pk=session_id)
+    found = get_object_or_404(Session.objects.select_related("project", "resumed_from", "forked_at"), pk=session_id)
     wanted = Wanted.from_query(request.GET)
+    attempts = attempts_of(found)
+    replay = replay_of(found, request.GET, attempts)
+    if replay is not None and replay.seek and not wanted.around:
+        wanted = dataclasses.replace(wanted, around=replay.seek)
     window = read_window(found, wanted)
     context = {
         "session": found,
@@ -74,8 +89,14 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "changed": changes_of(found),
         **conversation_verbs(found),
         **recordings_of_session(found),
+        **lineage(found),
+        "attempts": attempts,
+        "replay": replay,
     }
-    return show(request, "dashboard/session.html", context, topics=(f"session:{found.pk}",))
+    response = show(request, "dashboard/session.html", context, topics=(f"session:{found.pk}",))
+    if replay is not None:
+        response.headers["Content-Security-Policy"] = PLAYER_POLICY
+    return response
 
 
 @require_GET
@@ -97,6 +118,36 @@ def message(request: HttpRequest, session_id: UUID, message_id: int) -> HttpResp
         found.text, found.tool_input = whole_message(found)
         found.more_characters = 0
     return show(request, "dashboard/message.html", {"message": found, "session": found.session})
+
+
+@require_POST
+@live_page
+def go_on(request: HttpRequest, session_id: UUID, verb: str) -> HttpResponse:
+    """Say something to the session, or to a fork of it, and show the runner that hears it."""
+    if verb not in GO_ON:
+        raise Http404
+    need(request, "runners.add_runner")
+    found = get_object_or_404(Session, pk=session_id)
+    said, at = request.POST.get("prompt", ""), number(request.POST.get("at"))
+    wishes = {"at_message": at} if at else {}
+    try:
+        runner = GO_ON[verb](found.pk, prompt=said, actor=actor_of(request), user=request.user, **wishes)
+    except RunnerError as error:
+        tell_refusal(request, error)
+        # With what was typed: it is not to be typed again.
+        form = urlencode({"session": found.pk, "prompt": said[:2_000], **({"at": at} if at else {}), **FORKS[verb]})
+        return redirect(f"{reverse('dashboard:launch')}?{form}")
+    messages_of_django.success(request, _said(runner))
+    return redirect(f"{reverse('dashboard:session', args=[runner.session_id])}#news")
+
+
+def _said(runner: Runner) -> str:
+    session = runner.session
+    if session is not None and session.began == Beginning.REBUILT and runner.conversation_mode == "new":
+        return (
+            f"{runner.name} is {runner.status}, in a session that is told the earlier one: {session.rebuilt_because}."
+        )
+    return f"{runner.name} is {runner.status}."
 
 
 def _cost(entry: UsageEntry) -> str:

@@ -310,6 +310,9 @@ class LaunchSerializer(StrictSerializer):
         required=False,
         help_text="What its program may not do by itself is denied (as without it), or asked for: see /approvals/.",
     )
+    at_message = serializers.IntegerField(
+        required=False, min_value=1, help_text="The last of its messages to go on from; what follows stays as it is."
+    )
     grace_seconds = serializers.IntegerField(
         required=False,
         min_value=0,
@@ -350,6 +353,30 @@ def launch_request(valid: Mapping[str, Any]) -> LaunchRequest:
     if "session_id" in data:
         data["session_id"] = str(data["session_id"])
     return LaunchRequest(**data)
+
+
+class GoOnSerializer(StrictSerializer):
+    """What to say to an earlier session. What is not given is as its last runner had it."""
+
+    prompt = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    at_message = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        help_text=(
+            "The last message to go on from, with the results of the tools that it calls; of a user's prompt it is the "
+            "message before. Without: the end."
+        ),
+    )
+    name = serializers.CharField(max_length=80, required=False)
+    model = serializers.CharField(max_length=100, required=False, allow_blank=True)
+    flags = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False, max_length=200)
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_WORD), required=False, max_length=MAX_LABELS
+    )
+    grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=MAX_GRACE_SECONDS)
+    on_limit = serializers.ChoiceField(
+        choices=OnLimit.choices, required=False, help_text="wait: for a slot of the node that has the conversation."
+    )
 
 
 class StopSerializer(StrictSerializer):

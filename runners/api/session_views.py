@@ -1,25 +1,29 @@
 """Sessions and their messages."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import viewsets
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runners.actors import actor_of
 from runners.api.filters import MessageFilter, SessionFilter
 from runners.api.pagination import AfterPagination, SearchPagination
 from runners.api.permissions import ActPermissions
 from runners.api.search_views import SessionHitsSerializer
-from runners.api.serializers import MessageSerializer, SessionSerializer
+from runners.api.serializers import GoOnSerializer, MessageSerializer, RunnerSerializer, SessionSerializer
 from runners.api.transcripts import FILE, KIND, file_response, kind_of
 from runners.models import Message, Runner, Session
 from runners.services.answers import tokens_of_messages
+from runners.services.going_on import fork_session, resume_session
 from runners.services.redaction import redactions_of_sessions
 from runners.services.search import similar_sessions
 from runners.services.transcripts.messages import whole_message
@@ -37,6 +41,7 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
     permission_classes = [ActPermissions]
     filterset_class = SessionFilter
     lookup_value_converter = "uuid"
+    act_permissions = {"resume": "runners.add_runner", "fork": "runners.add_runner"}
 
     def get_queryset(self) -> QuerySet[Session]:
         runners = Prefetch("runners", queryset=Runner.objects.only("id", "session_id").order_by("created_at"))
@@ -97,3 +102,48 @@ class SessionViewSet(viewsets.ReadOnlyModelViewSet[Session]):
         found: Any = similar_sessions(get_object_or_404(Session, pk=pk))
         page: Any = self.paginate_queryset(found)
         return self.get_paginated_response(SessionHitsSerializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="sessions_resume",
+        summary="Go on with a session",
+        request=GoOnSerializer,
+        responses={
+            201: OpenApiResponse(RunnerSerializer, "The new runner; its `session_id` says which session it is.")
+        },
+    )
+    @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
+    def resume(self, request: Request, pk: UUID) -> Response:
+        """Launches a runner that goes on in this session, where the program has the conversation.
+
+        A new session begins if what follows `at_message` is to stay (`began` is `forked`), or if the program cannot go
+        on: then the session is `rebuilt`, its first prompt quotes what was said, and `rebuilt_because` says why. 409
+        `session_busy` while a runner works in it.
+        """
+        return self._go_on(request, pk, resume_session)
+
+    @extend_schema(
+        operation_id="sessions_fork",
+        summary="Fork a session",
+        request=GoOnSerializer,
+        responses={201: OpenApiResponse(RunnerSerializer, "The new runner, in a session of its own.")},
+    )
+    @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
+    def fork(self, request: Request, pk: UUID) -> Response:
+        """Launches a runner in a new session that begins as a copy of this one, or of its part up to `at_message`.
+
+        The program makes the copy where it can; else the new session is `rebuilt`, as with `resume`.
+        """
+        return self._go_on(request, pk, fork_session)
+
+    def _go_on(self, request: Request, pk: UUID, verb: Callable[..., Runner]) -> Response:
+        session = get_object_or_404(Session, pk=pk)
+        form = GoOnSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        runner = verb(session.pk, actor=actor_of(request), user=request.user, **form.validated_data)
+        loaded = Runner.objects.select_related("project", "node", "observation", "requested_by").get(pk=runner.pk)
+        address = reverse("runner-detail", args=[runner.pk])
+        return Response(
+            RunnerSerializer(loaded, context=self.get_serializer_context()).data,
+            status=status.HTTP_201_CREATED,
+            headers={"Location": address},
+        )

@@ -47,6 +47,8 @@ class LaunchRequest:
     conversation_mode: str = ConversationMode.NEW
     #: The session to go on with, when `conversation_mode` is not new.
     session_id: str = ""
+    #: The last message of it to go on from: what follows it stays in that session. None: all of it.
+    at_message: int | None = None
     #: None: the backend's.
     grace_seconds: int | None = None
     name: str = ""
@@ -266,12 +268,18 @@ class Backend(ABC):
     forks: ClassVar[bool] = False
     #: It can ask whether it may use a tool, and wait for the answer.
     asks: ClassVar[bool] = False
+    #: It can fork a conversation before its end, at a place whose id it told (`MessageFact.anchor`).
+    forks_within: ClassVar[bool] = False
     #: What is said to a conversation that goes on by itself, after a crash, with nothing new to say.
     resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
     #: What it says of a conversation that it does not know any more: after that a restart begins anew.
     unknown_conversation: ClassVar[str] = ""
     #: From SIGINT to SIGKILL where the launch does not say.
     grace_seconds: ClassVar[int] = 10
+    #: What it says of a place in a conversation that it does not know.
+    unknown_place: ClassVar[str] = ""
+    #: The longest prompt it takes, in bytes; 0: no limit that we know of.
+    longest_prompt_bytes: ClassVar[int] = 0
     #: Flags a caller may pass, with whether each takes a value.
     allowed_flags: ClassVar[Mapping[str, bool]] = {}
     #: What the values of some of them must be.
@@ -295,11 +303,19 @@ class Backend(ABC):
         self.check_conversation(request)
         self.check_flags(request.flags)
 
+    @property
+    def goes_on(self) -> bool:
+        """Say whether an earlier session can be gone on with: by the program, or by telling it what was said."""
+        return self.resumes or self.prompt == "required"
+
+    def knows_no_more(self, reason: str) -> bool:
+        """Say whether a run ended because the program does not know the conversation, or that place in it."""
+        return any(words and words in reason for words in (self.unknown_conversation, self.unknown_place))
+
     def check_conversation(self, request: LaunchRequest) -> None:
-        """Raise InvalidRequest if the program cannot go on with an earlier conversation as it is asked to."""
+        """Raise InvalidRequest if there is no way to go on with an earlier conversation."""
         mode = request.conversation_mode
-        able = {ConversationMode.NEW: True, ConversationMode.FORK: self.forks}.get(ConversationMode(mode), self.resumes)
-        if not able:
+        if mode != ConversationMode.NEW and not self.goes_on:
             raise InvalidRequest(f"The {self.name} backend cannot {mode} a session.", field="conversation_mode")
 
     def check_flags(self, flags: list[str]) -> None:

@@ -36,10 +36,12 @@ class ClaudeCodeBackend(Backend):
     installed_in: ClassVar[tuple[str, ...]] = (".local/bin",)
     resumes: ClassVar[bool] = True
     forks: ClassVar[bool] = True
+    forks_within: ClassVar[bool] = True
     unknown_conversation: ClassVar[str] = "No conversation found"
     # It ends the tools it runs, and writes its record of the conversation, before it ends.
     grace_seconds: ClassVar[int] = 20
     asks: ClassVar[bool] = True
+    unknown_place: ClassVar[str] = "No message found with message.uuid"
     headless: ClassVar[bool] = True
     prompt: ClassVar[str] = "required"
     allowed_flags: ClassVar[Mapping[str, bool]] = {
@@ -144,4 +146,5 @@ def conversation_flags(runner: Any) -> list[str]:
     first = runner.generation == 1
     own = session.pk if first else uuid.uuid5(session.pk, f"{runner.pk}:{runner.generation}")
     copied = ["--resume", known, "--fork-session"] if mode == ConversationMode.FORK else []
-    return [*copied, "--session-id", str(own)]
+    place = ["--resume-session-at", runner.fork_anchor] if copied and runner.fork_anchor else []
+    return [*copied, *place, "--session-id", str(own)]

@@ -25,6 +25,8 @@ class ClaudeTerminalBackend(ClaudeCodeBackend):
     asks: ClassVar[bool] = False
     headless: ClassVar[bool] = False
     prompt: ClassVar[str] = "optional"
+    longest_prompt_bytes: ClassVar[int] = LONGEST_PROMPT_BYTES
+    forks_within: ClassVar[bool] = False  # without a terminal only
     allowed_flags: ClassVar[Mapping[str, bool]] = {
         flag: takes_value for flag, takes_value in ClaudeCodeBackend.allowed_flags.items() if flag not in HEADLESS_ONLY
     }

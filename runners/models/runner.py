@@ -64,6 +64,11 @@ class Runner(models.Model):
         help_text="What becomes of what its program may not do by itself.",
     )
     conversation_mode = models.CharField(max_length=10, choices=ConversationMode, default=ConversationMode.NEW)
+    fork_anchor = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Of a fork: the program's own id of the place where it begins; empty: the end.",
+    )
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when stopped.")
     labels = models.JSONField(default=list, blank=True, help_text="Its node must have all of these.")
     limits = models.JSONField(default=dict, blank=True, help_text="Asked for; none is looser than the project's.")

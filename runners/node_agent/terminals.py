@@ -67,7 +67,8 @@ class Terminals:
         runtime = get_runtime("process")
         match message["type"]:
             case "terminal.read":
-                return await self._read(run, int(message["offset"]), min(int(message["limit"]), MAX_READ_BYTES))
+                limit = min(int(message["limit"]), MAX_READ_BYTES)
+                return await self._read(run, int(message["offset"]), limit, hold=bool(message.get("hold", True)))
             case "terminal.input":
                 await asyncio.to_thread(runtime.input, directory, str(message["data"]))
             case "terminal.resize":
@@ -78,13 +79,14 @@ class Terminals:
                 raise ValueError(f"A terminal does not know {unknown!r}.")
         return {"type": "terminal.done"}
 
-    async def _read(self, run: str, offset: int, limit: int) -> dict[str, Any]:
+    async def _read(self, run: str, offset: int, limit: int, *, hold: bool) -> dict[str, Any]:
+        """Answer with what there is; with `hold`, wait for it a while."""
         path = self.runs / run / "output.cast"
         # Registered before the read: output that comes between the read and the wait is not missed.
-        grown = self._grown.setdefault(run, asyncio.Event())
+        grown = self._grown.setdefault(run, asyncio.Event()) if hold else asyncio.Event()
         start, data = await asyncio.to_thread(read_lines, path, offset, limit)
         over = (self.runs / run / "exit.json").exists()
-        if not data and not over:
+        if hold and not data and not over:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(grown.wait(), HOLD_SECONDS)
             start, data = await asyncio.to_thread(read_lines, path, start, limit)

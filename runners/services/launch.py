@@ -21,13 +21,15 @@ from runners.services.labels import check_labels
 from runners.services.limits import check_limits
 from runners.services.paths import workspace_within
 from runners.services.places import Places
+from runners.services.rebuild import begin_rebuilt
 from runners.services.redaction import redacted
 from runners.services.resume import as_attempted
+from runners.services.way_on import Way, way_on
 from runners.services.worktrees import check_repository
 from runners.several import Several
 from runners.shim.identity import boot_id
 from runners.sql_rows import insert_all
-from runners.states import ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
+from runners.states import Beginning, ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
 from runners.transitions import record_arrivals, start_waiting_soon
 
 START_TASK = "runners.tasks.start_runner"
@@ -50,6 +52,8 @@ class _Plan:
     node: Node | None
     #: For what it waits, where it has no node.
     waits_because: str
+    #: Of a fork within a conversation: the program's own id of the place.
+    anchor: str = ""
 
 
 def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
@@ -89,7 +93,10 @@ def launch_runners(
 
 
 def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
-    """Check a request and take its place. Writes nothing. Raises LaunchRefused, and then no place is taken."""
+    """Check a request and take its place. Writes nothing but a session that is rebuilt.
+
+    Raises LaunchRefused, and then no place is taken.
+    """
     backend = get_backend(request.backend)
     backend.check(request)
     check_runtime(backend, request)
@@ -97,11 +104,15 @@ def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
     check_labels(request.labels)
     check_limits(project, request.limits)
     request = _isolated(request, project, workspace)
-    node, waits_because = _place(places, request)
+    way = way_on(project, request)
+    if way is not None:
+        request = replace(request, conversation_mode=ConversationMode.NEW if way.because else way.mode)
+    node, waits_because = _place(places, request, way.home if way else None)
     try:
         if node is not None:
             check_program(backend, request, node)
-        return _Plan(request, workspace, _session(project, request), node, waits_because)
+        anchor = way.anchor if way and not way.because else ""
+        return _Plan(request, workspace, _session(project, request, way), node, waits_because, anchor)
     except LaunchRefused:
         if node is not None:
             places.give_back(node)
@@ -134,10 +145,10 @@ def _isolated(request: LaunchRequest, project: Project, workspace: str) -> Launc
     return chosen
 
 
-def _place(places: Places, request: LaunchRequest) -> tuple[Node | None, str]:
-    """Return the node, or None and what is waited for."""
+def _place(places: Places, request: LaunchRequest, home: Node | None) -> tuple[Node | None, str]:
+    """Return the node, or None and what is waited for. Of a conversation that has a home it is that."""
     try:
-        return places.take(request), ""
+        return places.take(request, only=home), ""
     except NoPlace as refusal:
         if request.on_limit != OnLimit.WAIT:
             raise
@@ -188,29 +199,26 @@ def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node)
         raise ProgramNotFound(f"There is no program {request.argv[0]!r} on {node.name}.", field="argv", node=node.name)
 
 
-def _session(project: Project, request: LaunchRequest) -> Session:
-    """Return the session of a launch: a new one is not written yet."""
-    if request.conversation_mode == ConversationMode.NEW:
-        return Session(project=project, backend=request.backend, title=_title(request))
-    session = Session.objects.filter(pk=request.session_id, project=project, backend=request.backend).first()
-    if session is None:
-        raise InvalidRequest(
-            f"There is no {request.backend} session {request.session_id!r} in {project.name} to go on with.",
-            field="session_id",
-        )
-    return _fork(session, request) if request.conversation_mode == ConversationMode.FORK else session
+def _session(project: Project, request: LaunchRequest, way: Way | None) -> Session:
+    """Return the session of a launch: a new one is not written yet, but for one that is rebuilt."""
+    if way is None:
+        return Session(project=project, backend=request.backend, title=title_of(request))
+    if way.because:
+        return begin_rebuilt(way.origin, way.until, because=way.because, title=title_of(request), prompt=request.prompt)
+    if way.mode == ConversationMode.RESUME:
+        return way.origin
+    # The program makes the copy when it starts.
+    return Session(
+        project=project,
+        backend=request.backend,
+        title=title_of(request),
+        began=Beginning.FORKED,
+        resumed_from=way.origin,
+        forked_at=way.until,
+    )
 
 
-def _fork(origin: Session, request: LaunchRequest) -> Session:
-    """Return a new session that begins as a copy of `origin`: the program makes the copy when it starts."""
-    if not origin.external_id:
-        raise InvalidRequest(
-            "Its program has not told its own id of this session: it cannot be forked.", field="session_id"
-        )
-    return Session(project=origin.project, backend=origin.backend, title=_title(request), resumed_from=origin)
-
-
-def _title(request: LaunchRequest) -> str:
+def title_of(request: LaunchRequest) -> str:
     text = redacted(request.title.strip() or request.prompt.strip() or " ".join(request.argv))
     return text.splitlines()[0][:200] if text else ""
 
@@ -255,6 +263,7 @@ def _runner(project: Project, plan: _Plan, *, user: Any) -> Runner:
         worktree_end=request.worktree_end,
         conversation_mode=request.conversation_mode,
         approvals=request.approvals,
+        fork_anchor=plan.anchor,
         grace_seconds=_grace(request),
         labels=list(dict.fromkeys(request.labels)),
         limits=request.limits,
@@ -278,7 +287,10 @@ def enter_prompt(runner: Runner) -> None:
 
 def enter_prompts(runners: Sequence[Runner]) -> None:
     """Enter what these attempts are asked to do as messages of their sessions."""
-    asked = [(runner.session, runner, as_attempted(runner).prompt) for runner in runners]
+    # Of a rebuilt session the quotation is a message of its own.
+    asked = [
+        (runner.session, runner, as_attempted(runner).prompt if runner.resumed else runner.prompt) for runner in runners
+    ]
     add_all_messages(
         Told(session, runner, [_said(runner, prompt)])
         for session, runner, prompt in asked

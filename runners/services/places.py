@@ -17,9 +17,11 @@ PROJECT_LOCK = 7101
 NODE_LOCK = 7102
 
 
-def take_place(project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
+def take_place(
+    project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None, only: Node | None = None
+) -> Node:
     """Take a place for one more runner of the project, and return its node. Raises NoPlace, ProgramNotFound."""
-    return Places(project).take(wanted, prefer=prefer)
+    return Places(project).take(wanted, prefer=prefer, only=only)
 
 
 class Places:
@@ -38,16 +40,17 @@ class Places:
         self._free: dict[int, int] = {}
         self._fitting: dict[object, list[Node]] = {}
 
-    def take(self, wanted: LaunchRequest | Runner, *, prefer: Node | None = None) -> Node:
+    def take(self, wanted: LaunchRequest | Runner, *, prefer: Node | None = None, only: Node | None = None) -> Node:
         """Take a place for one more runner, and return its node: the one with the most free slots of those that fit.
 
         A node fits that has all labels, and the backend's program; for a container, an engine: the program is the
-        image's. `prefer` goes first if it fits. Raises BudgetSpent, QuotaExceeded, NoNodeAvailable, also where no node
-        has the labels, and ProgramNotFound where nodes have them but none the program.
+        image's. `prefer` goes first if it fits; `only` is the node that has the conversation to go on with. Raises
+        BudgetSpent, QuotaExceeded, NoNodeAvailable, also where no node has the labels, and ProgramNotFound where nodes
+        have them but none the program.
         """
         self._check_budgets(wanted)
         limit, used = self._under_quota()
-        node = self._node(wanted, prefer)
+        node = self._node(wanted, prefer, only)
         self._quota = limit, used + 1
         self._free[node.pk] -= 1
         return node
@@ -77,12 +80,12 @@ class Places:
             raise QuotaExceeded(f"{name} has {used} of {limit} runners: its quota is full.", used=used, limit=limit)
         return limit, used
 
-    def _node(self, wanted: LaunchRequest | Runner, prefer: Node | None) -> Node:
+    def _node(self, wanted: LaunchRequest | Runner, prefer: Node | None, only: Node | None) -> Node:
         if self.several and not self._free:
             # All at once and in order: two that each take from many nodes do not wait for each other in a circle.
             self._lock(Node.objects.filter(status=NodeStatus.ONLINE).values_list("pk", flat=True))
         limited: ProviderLimit | None = None
-        nodes = self._fitting_nodes(wanted)
+        nodes = [node for node in self._fitting_nodes(wanted) if only is None or node == only]
         while nodes:
             node = min(nodes, key=lambda node: (node != prefer, -self._seen_free(node), node.name))
             if limit := provider_limit(wanted, node):
@@ -96,7 +99,9 @@ class Places:
             if self._free[node.pk] > 0:
                 return node
             nodes = [other for other in nodes if other != node]
-        raise _limited(limited) if limited else _why_no_node(wanted, self._free)
+        if limited:
+            raise _limited(limited)
+        raise _no_slot_at(only) if only else _why_no_node(wanted, self._free)
 
     def _fitting_nodes(self, wanted: LaunchRequest | Runner) -> list[Node]:
         """Return the nodes that have what is needed and, when they were looked at, a free slot."""
@@ -145,6 +150,10 @@ def _limited(limit: ProviderLimit) -> ProviderLimited:
         label=limit.label,
         until=limit.until.isoformat(),
     )
+
+
+def _no_slot_at(home: Node) -> NoNodeAvailable:
+    return NoNodeAvailable(f"{home.name}, which has the conversation, has no free slot.", node=home.name)
 
 
 def _why_no_node(wanted: LaunchRequest | Runner, free: Mapping[int, int]) -> NoNodeAvailable | ProgramNotFound:

@@ -19,13 +19,14 @@ from runners.exceptions import (
     ProviderLimited,
     QuotaExceeded,
 )
-from runners.models import Runner
+from runners.models import Node, Runner
 from runners.querysets import RunnerQuerySet
 from runners.scopes import in_scope
 from runners.services.containers import CONTAINER
-from runners.services.launch import check_program, send_start
+from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
 from runners.services.provider_limits import limits_in_force
+from runners.services.rebuild import home_of, rebuild
 from runners.services.restart import restart_runner
 from runners.sql import database_now, lock_for_transaction
 from runners.states import OCCUPYING, BudgetScope, RunnerStatus
@@ -82,12 +83,15 @@ class Passed:
     needs: list[tuple[str, str, list[str]]] = field(default_factory=list)
     #: Backend, account of their own, runtime and labels of those that wait for a provider.
     limited: list[dict[str, object]] = field(default_factory=list)
+    #: Those whose conversation is on a node that has no slot: others may need that node for less.
+    runners: list[UUID] = field(default_factory=list)
     #: Scope and key of budgets that are spent.
     scopes: list[tuple[str, str]] = field(default_factory=list)
 
     def waiting(self) -> RunnerQuerySet:
         """Return the queued runners that are left."""
-        runners = Runner.objects.filter(status=RunnerStatus.QUEUED).exclude(project__in=self.projects)
+        queued = Runner.objects.filter(status=RunnerStatus.QUEUED)
+        runners = queued.exclude(project__in=self.projects).exclude(pk__in=self.runners)
         for backend, runtime, labels in self.needs:
             runners = runners.exclude(backend=backend, runtime=runtime, labels=labels)
         for like in self.limited:
@@ -104,8 +108,9 @@ def _start_next(passed: Passed) -> int | None:
     runner = next_in_line(passed)
     if runner is None:
         return None
+    home = _home(runner)
     try:
-        node = take_place(runner.project, runner)
+        node = take_place(runner.project, runner, only=home)
         check_program(get_backend(runner.backend), runner, node)
     except BudgetSpent as refusal:
         if refusal.facts["scope"] == BudgetScope.GLOBAL:
@@ -119,6 +124,9 @@ def _start_next(passed: Passed) -> int | None:
         passed.limited.append(_wait_for_provider(runner, refusal))
         return 0
     except NoNodeAvailable:
+        if home is not None:
+            passed.runners.append(runner.pk)
+            return 0
         if not runner.labels and runner.runtime != CONTAINER and not get_backend(runner.backend).program:
             return None  # any node would have done
         passed.needs.append((runner.backend, runner.runtime, runner.labels))
@@ -151,6 +159,22 @@ def _forget_limits() -> None:
         stale.update(reason="")
 
 
+def _home(runner: Runner) -> Node | None:
+    """Return the node that has the runner's conversation; None: any will do.
+
+    That node may have gone while it waited: then its session is rebuilt.
+    """
+    home, gone = home_of(runner)
+    if gone:
+        before, changes = runner.session_id, rebuild(runner, because=gone)
+        for name, value in changes.items():
+            setattr(runner, name, value)
+        runner.save(update_fields=list(changes))
+        if runner.session_id != before:
+            enter_prompt(runner)
+    return home
+
+
 def next_in_line(passed: Passed) -> Runner | None:
     """Return whose turn it is: of the project with the fewest at work, the highest priority, then the oldest."""
     at_work = (
@@ -163,7 +187,7 @@ def next_in_line(passed: Passed) -> Runner | None:
     return (
         passed.waiting()
         .annotate(at_work=Coalesce(Subquery(at_work, output_field=IntegerField()), 0))
-        .select_related("project")
+        .select_related("project", "session")
         .order_by("at_work", "-priority", "created_at")
         .first()
     )

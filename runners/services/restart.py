@@ -12,11 +12,14 @@ from runners.exceptions import MoveRefused
 from runners.models import Attempt, Observation, Runner
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
+from runners.services.rebuild import can_be_rebuilt, rebuild
 from runners.services.resume import can_resume, resumes_on
 from runners.sql import database_now
 from runners.states import TERMINAL, OnLimit, RestartPolicy, RunnerStatus
 from runners.transitions import move
 
+#: How the reason of an end goes on when the program did not know the conversation.
+REBUILT = "it is told what was said, and starts again"
 #: How the reason of an end begins when restarts are used up.
 CRASH_LOOP = "crash loop"
 #: Restarts older than this no longer count: a runner that kept quiet so long begins anew.
@@ -33,6 +36,8 @@ def plan_restart(
     None: not at all. One that was asked to stop never is; one that used up its restarts is in a crash loop. One that
     gave up for its provider's limit waits until that ends, if its policy or `on_limit` asks for it: that is no crash.
     """
+    if to == RunnerStatus.FAILED and runner.status != RunnerStatus.STOPPING and can_be_rebuilt(runner, reason):
+        return database_now(), f"{reason}: {REBUILT}"[:200]
     waits = runner.on_limit == OnLimit.WAIT or runner.restart_policy != RestartPolicy.NEVER
     if limited_until is not None and waits and runner.status != RunnerStatus.STOPPING and to == RunnerStatus.FAILED:
         return limited_until, f"waits: provider limit until {limited_until:%Y-%m-%d %H:%M:%S} UTC; {reason}"
@@ -71,9 +76,11 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
     runner = Runner.objects.select_related("project", "session", "node").filter(pk=runner_id).first()
     if runner is None or runner.status not in TERMINAL:
         raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
+    rebuilt = can_be_rebuilt(runner, runner.reason)
     node = take_place(runner.project, runner, prefer=runner.node if can_resume(runner) else None)
     resumed = resumes_on(runner, node)
-    check_program(get_backend(runner.backend), runner, node)
+    backend = get_backend(runner.backend)
+    check_program(backend, runner, node)
     # Project and node, observation, runner: everybody locks in this order.
     observation = Observation.objects.select_for_update().get(runner=runner)
     moved = move(
@@ -91,16 +98,19 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         limits_in_force={},
         resumed=resumed,
         ignores_limit=False,
+        **(rebuild(runner, because=f"{backend.label} did not know it any more") if rebuilt else {}),
     )
     acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
-    _begin_anew(moved, observation)
+    _begin_anew(moved, observation, keep_totals=not rebuilt)
+    if rebuilt and moved.session is not None:
+        events.session_opened(moved.session, moved, resumed=False)
     if resumed and moved.session is not None:
         events.session_opened(moved.session, moved, resumed=True)
     send_start(moved)
     return moved
 
 
-def _begin_anew(runner: Runner, before: Observation) -> None:
+def _begin_anew(runner: Runner, before: Observation, *, keep_totals: bool) -> None:
     """Let the new attempt's telemetry be read from its beginning; running totals of the conversation go on.
 
     Where the old one's stood is kept with it: there may be more of it on a node that was lost.
@@ -116,6 +126,6 @@ def _begin_anew(runner: Runner, before: Observation) -> None:
         cpu_percent=0,
         memory_mb=0,
         process_count=0,
-        parser_state={"totals": state["totals"]} if "totals" in state else {},
+        parser_state={"totals": state["totals"]} if keep_totals and "totals" in state else {},
     )
     enter_prompt(runner)

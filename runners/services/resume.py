@@ -5,7 +5,8 @@ from copy import copy
 from runners.backends import get_backend
 from runners.models import Message, Node, Runner
 from runners.services.containers import CONTAINER
-from runners.states import ConversationMode, Role
+from runners.services.context import CONTEXT_KEY
+from runners.states import Beginning, ConversationMode, Role
 
 
 def can_resume(runner: Runner) -> bool:
@@ -17,7 +18,7 @@ def can_resume(runner: Runner) -> bool:
     backend = get_backend(runner.backend)
     if not backend.resumes or runner.runtime == CONTAINER or runner.session is None or not runner.session.external_id:
         return False
-    if backend.unknown_conversation and backend.unknown_conversation in runner.reason:
+    if backend.knows_no_more(runner.reason):
         return False
     return Message.objects.filter(session=runner.session, runner=runner, role=Role.ASSISTANT).exists()
 
@@ -30,8 +31,19 @@ def resumes_on(runner: Runner, node: Node) -> bool:
 def as_attempted(runner: Runner) -> Runner:
     """Return the runner as its present attempt is run, not to be saved: one that goes on has a short prompt."""
     if not runner.resumed:
-        return runner
+        return _with_context(runner)
     attempted = copy(runner)
     attempted.conversation_mode = ConversationMode.RESUME
     attempted.prompt = get_backend(runner.backend).resumed_prompt
+    return attempted
+
+
+def _with_context(runner: Runner) -> Runner:
+    """Return the runner with the earlier conversation before its prompt, if its session was rebuilt from one."""
+    rebuilt = runner.session is not None and runner.session.began == Beginning.REBUILT
+    if not rebuilt or runner.conversation_mode != ConversationMode.NEW:
+        return runner
+    context = Message.objects.filter(session=runner.session_id, key=CONTEXT_KEY).values_list("text", flat=True).first()
+    attempted = copy(runner)
+    attempted.prompt = f"{context or ''}{runner.prompt}"
     return attempted

@@ -41,6 +41,7 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 if (document.querySelector("terminal-view")) import("./terminal-view.js");
+if (document.querySelector("cast-player")) import("./cast-player.js");
 if (document.querySelector("launch-form")) import("./launch-form.js");
 
 if (sequence !== undefined) {

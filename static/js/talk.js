@@ -154,7 +154,7 @@ customElements.define("live-talk", LiveTalk);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.target.closest("input, textarea, select, [contenteditable], .xterm, dialog")) return;
+  if (event.target.closest("input, textarea, select, [contenteditable], .xterm, cast-player, dialog")) return;
   const talk = [...document.querySelectorAll("live-talk")].find((each) => each.offsetParent !== null);
   if (talk?.press(event.key)) event.preventDefault();
 });

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,7 +20,7 @@ from tests.fake_models.fixture import model_server
 from tests.fake_models.server import ModelServer
 from tests.runners.backends.test_opencode_program import provider
 from tests.runners.factories import make_project
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 
 __all__ = ["model_server"]
 
@@ -40,6 +41,8 @@ class Program:
     #: The name of its tool as messages tell it.
     tool: str
     flags: list[str] = field(default_factory=list)
+    #: Where in its home it keeps its conversations.
+    keeps: str = ""
     #: Files that its home must have.
     home: Mapping[str, Any] = field(default_factory=dict)
     tells_cost: bool = False
@@ -54,6 +57,7 @@ CODEX = Program(
     environment=lambda url: {"OPENAI_BASE_URL": f"{url}/v1", "CODEX_API_KEY": "not-a-key"},
     bash=lambda command: ToolCall("exec_command", {"cmd": command}),
     tool="shell",
+    keeps=".codex/sessions",
 )
 
 GEMINI = Program(
@@ -63,6 +67,7 @@ GEMINI = Program(
     bash=lambda command: ToolCall("run_shell_command", {"command": command}),
     tool="run_shell_command",
     flags=["--approval-mode=yolo"],
+    keeps=".gemini/tmp",
     home={".gemini/settings.json": {"security": {"auth": {"selectedType": "gemini-api-key"}}}},
 )
 OPENCODE = Program(
@@ -71,6 +76,7 @@ OPENCODE = Program(
     environment=lambda url: {"OPENCODE_CONFIG_CONTENT": provider(url), "OPENCODE_DISABLE_MODELS_FETCH": "1"},
     bash=lambda command: ToolCall("bash", {"command": command, "description": "Do it"}),
     tool="bash",
+    keeps=".local/share/opencode",
     tells_cost=True,
 )
 
@@ -183,3 +189,30 @@ def test_a_refused_key_ends_the_runner_as_failed_with_what_the_program_said(
         runner = stack.wait_for(runner, "terminated", "failed")
     assert runner.status == "failed"
     assert "This key is not known here." in runner.reason
+
+
+def test_a_conversation_that_the_program_has_lost_is_told_to_it_and_the_session_says_so(
+    stack: Stack, program: Program, model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script(Answer("I planted an oak."), Answer("It was an oak."))
+    with signed_in(stack) as api:
+        first = stack.wait_for(launch(api, program, make_project().name, "Plant a tree."), "terminated", "failed")
+        shutil.rmtree(tmp_path / "home" / program.keeps)
+        answer = api.post(f"/sessions/{first.session_id}/resume/", json={"prompt": "Which tree?"})
+        assert answer.status_code == 201, answer.text
+        again = answer.json()["id"]
+        runner = wait_until(
+            lambda: Runner.objects.filter(pk=again, generation=2, status__in=["terminated", "failed"]).first(),
+            "it has started again with what was said",
+        )
+        told = api.get(f"/sessions/{runner.session_id}/").json()
+
+    assert (runner.status, runner.reason) == ("terminated", "exited")
+    assert (told["began"], told["resumed_from"]) == ("rebuilt", str(first.session_id))
+    assert told["rebuilt_because"].endswith("did not know it any more")
+    assert told["external_id"], "the program has a conversation of its own again"
+    sent = model_server.requests[-1].text
+    assert "I planted an oak." in sent
+    assert "Which tree?" in sent
+    said = Message.objects.filter(session=runner.session_id).exclude(role="system").order_by("id")
+    assert list(said.values_list("text", flat=True)) == ["Which tree?", "It was an oak."]

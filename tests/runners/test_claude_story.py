@@ -1,10 +1,12 @@
 """The real Claude Code CLI, launched by the API through every real process, with a fake model provider at its end."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -161,3 +163,45 @@ def test_a_runner_that_was_killed_starts_again_by_its_policy_and_goes_on_in_its_
         model_server.usage_total.input_tokens,
         model_server.usage_total.output_tokens,
     )
+
+
+@pytest.mark.claude
+def test_a_session_is_resumed_forked_within_and_rebuilt_when_its_conversation_is_gone(
+    claude_stack: Stack, model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script(
+        Answer("I look.", ToolCall("Bash", {"command": "echo an oak"}), usage=FIRST),
+        Answer("There is an oak.", usage=SECOND),
+        Answer("There is a birch, too.", usage=SECOND),
+        Answer("A fork of the oak.", usage=FIRST),
+        Answer("Told of both.", usage=FIRST),
+    )
+
+    def go_on(session: str, verb: str, **said: Any) -> Runner:
+        answer = api.post(f"/sessions/{session}/{verb}/", json=said)
+        assert answer.status_code == 201, answer.text
+        runner = Runner.objects.get(pk=answer.json()["id"])
+        claude_stack.wait_for(runner, "terminated")
+        return Runner.objects.select_related("session").get(pk=runner.pk)
+
+    with signed_in(claude_stack) as api:
+        first = claude_stack.wait_for(launch(api, make_project().name, "Look around"), "terminated", "failed")
+        session = str(first.session_id)
+        assert str(go_on(session, "resume", prompt="What else?").session_id) == session
+        assert "There is an oak." in model_server.requests[-1].text
+
+        at = Message.objects.get(text="There is an oak.")
+        fork: Any = go_on(session, "fork", prompt="Else?", at_message=at.pk)
+        assert (fork.session.began, fork.session.forked_at_id) == ("forked", at.pk)
+        asked = model_server.requests[-1].text
+        assert ("There is an oak." in asked, "a birch, too" in asked, "Else?" in asked) == (True, False, True)
+        assert fork.session.total_tokens == FIRST.prompt_tokens + FIRST.output_tokens, "it pays for itself alone"
+
+        shutil.rmtree(tmp_path / "home" / ".claude" / "projects")
+        again: Any = go_on(session, "resume", prompt="Which trees?")
+
+    assert (again.generation, again.session.began) == (2, "rebuilt")
+    assert again.session.rebuilt_because == "Claude Code did not know it any more"
+    asked = model_server.requests[-1].text
+    assert ("There is an oak." in asked, "a birch, too" in asked, "Which trees?" in asked) == (True, True, True)
+    assert Message.objects.filter(session=again.session).latest("id").text == "Told of both."

@@ -60,6 +60,6 @@ def test_a_session_whose_program_told_no_id_cannot_be_forked() -> None:
     make_node()
     origin = known_session(project, external_id="")
     request = LaunchRequest(backend="teller", conversation_mode="fork", session_id=str(origin.pk))
-    with pytest.raises(InvalidRequest, match="cannot be forked"):
+    with pytest.raises(InvalidRequest, match="Nothing was said"):
         launch_runner(project.name, request, actor="user:ada")
     assert Session.objects.count() == 1

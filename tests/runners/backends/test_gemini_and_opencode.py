@@ -26,7 +26,6 @@ SESSION = Session(id=uuid.UUID("3f0c8a52-0d7e-4d0e-9a37-0a52c1d5a001"))
         (GEMINI, "flags", {"flags": ["--approval-mode", "whatever"]}),
         (GEMINI, "flags", {"flags": ["--include-directories=/"]}),
         (GEMINI, "flags", {"flags": ["--extensions=a b"]}),
-        (GEMINI, "conversation_mode", {"conversation_mode": "fork"}),
         (OPENCODE, "prompt", {"prompt": ""}),
         (OPENCODE, "model", {"model": "gpt-5"}),
         (OPENCODE, "model", {"model": "--auto"}),
