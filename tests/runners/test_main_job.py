@@ -10,7 +10,8 @@ import pytest
 
 from outbox.models import Entry
 from runners.backends.base import LaunchRequest
-from runners.models import Observation, Project, Runner
+from runners.models import Observation, Project, ReconcilerFinding, Runner
+from runners.runtimes import runtime_of
 from runners.services import launch_runner, pause_runner, resume_runner, stop_runner
 from runners.services.launch import launch_runners
 from tests.runners.factories import make_project
@@ -142,3 +143,22 @@ def test_a_stop_right_after_the_launch_leaves_nothing_running(stack: Stack, wait
         if (p.info["environ"] or {}).get("STRATAVORE_RUNNER_ID") == str(runner.pk)
     ]
     assert not marked
+
+
+def test_an_end_that_its_shim_had_no_room_to_tell_is_told_by_the_node_agent(stack: Stack) -> None:
+    project = make_project()
+    runner = stack.wait_for(launch(project, shell("while [ ! -e go ]; do sleep 0.05; done; exit 7")), "running")
+    stack.kill("node agent")
+    (Path(project.path) / "go").touch()
+    directory = stack.run_directory(runner)
+    wait_until((directory / "exit.json").exists, "the agent ended on its own")
+    # What a full disk leaves: an exit record, whose room was reserved, and telemetry without its last line.
+    telemetry = directory / "telemetry.jsonl"
+    wait_until(lambda: not runtime_of(directory).is_alive(directory), "the shim is gone")
+    *lines, last = telemetry.read_text().splitlines(keepends=True)
+    assert '"kind": "exit"' in last
+    telemetry.write_text("".join(lines))
+    stack.start("node agent")
+    runner = stack.wait_for(runner, "failed", "terminated")
+    assert (runner.status, runner.exit_code, runner.reason) == ("failed", 7, "exit code 7")
+    assert ReconcilerFinding.objects.filter(rule="untold_ends", runner=runner).count() == 1

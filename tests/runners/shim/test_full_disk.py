@@ -54,6 +54,21 @@ def test_an_end_on_a_full_disk_is_on_record_and_told_once_there_is_room(
     assert not attempt.runtime.tell_end(attempt.directory)
 
 
+def test_an_agent_that_fills_a_disk_of_its_own_is_told_and_nothing_else_is_touched(
+    new_attempt: Callable[..., Attempt], small_disk: Path
+) -> None:
+    attempt = new_attempt()
+    attempt.shell("yes | cat > big; echo full: $?; wc -c < big", cwd=str(small_disk))
+
+    record = attempt.exit(60)
+
+    assert (record["code"], record["reason"]) == (0, "exited")
+    assert "spool_error" not in record
+    assert attempt.lines()[0] == "full: 1"
+    assert int(attempt.lines()[1]) > 500_000
+    assert "No space left on device" in attempt.lines("stderr")[0]
+
+
 def test_an_agent_that_runs_while_its_disk_is_full_is_steered_as_ever(
     new_attempt: Callable[..., Attempt], small_disk: Path
 ) -> None:
