@@ -27,6 +27,7 @@ from agents.services import (
     revive_agent,
     save_personality,
 )
+from agents.services.personalities import checked_limits
 from agents.states import AgentStatus
 from runners.actors import actor_of
 from runners.admin_base import LinesField, ReadOnlyInline, link_to
@@ -71,6 +72,12 @@ class PersonalityForm(forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(refusal.message) from None
         return text
 
+    def clean_limits(self) -> dict[str, int]:
+        try:
+            return checked_limits(self.cleaned_data["limits"])
+        except AgentError as refusal:
+            raise forms.ValidationError(refusal.message) from None
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         try:
@@ -97,7 +104,7 @@ class PersonalityAdmin(ModelAdmin):  # type: ignore[misc]
         (None, {"fields": ["name", "description", "role_prompt"]}),
         ("Character", {"fields": [("strengths", "specialties"), ("work_style", "communication_style")]}),
         ("Program", {"fields": [("default_backend", "model"), ("flags", "argv")]}),
-        ("Limits", {"fields": [("max_minutes", "max_restarts", "grace_seconds")]}),
+        ("Limits", {"fields": [("max_minutes", "max_restarts", "grace_seconds"), "limits"]}),
     ]
     inlines = [VersionInline]
 

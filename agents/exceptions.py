@@ -41,6 +41,10 @@ class JobMoveRefused(AgentError):
     """The job is not in a state from which this move is legal."""
 
 
+class StaleEdit(AgentError):
+    """Somebody else changed the same meanwhile; `now` tells each such field as it is now."""
+
+
 class JobInUse(AgentError):
     """The job has a history or others depend on it, so it cannot be deleted."""
 

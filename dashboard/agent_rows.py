@@ -32,6 +32,7 @@ def agent_rows(agents: Iterable[Agent]) -> list[dict[str, Any]]:
 def agent_row(agent: Any, known: AgentFigures) -> dict[str, Any]:
     current = agent.current[0] if agent.current else None
     return {
+        "id": agent.pk,
         "name": agent.name,
         "url": reverse("dashboard:agent", args=[agent.name]),
         "personality": agent.personality.name,

@@ -13,8 +13,8 @@ from agents.states import JOB_MOVES, PRIORITY_RANK, JobStatus
 from dashboard import figures
 
 J = JobStatus
-#: Cards of one column on the board; the column alone has pages.
-COLUMN_CARDS = 50
+#: Cards of one column on the board; the column alone has pages. Six of them, at 17 elements a card, stay under 2,000.
+COLUMN_CARDS = 16
 #: Nobody puts a job there by hand: it is assigned, or made to wait.
 NOT_BY_HAND = frozenset({J.IN_PROGRESS, J.BLOCKED})
 

@@ -54,6 +54,7 @@ urlpatterns = [
     path("new-job/", jobs.new_job, name="new_job"),
     path("jobs/<slug:job_id>/", jobs.job, name="job"),
     path("jobs/<slug:job_id>/move/", jobs.move_on_board, name="move_job"),
+    path("jobs/<slug:job_id>/edit/", jobs.edit, name="edit_job"),
     path("jobs/<slug:job_id>/<slug:verb>/", job_acts.act_on_job, name="act_on_job"),
     path("search/", search.search, name="search"),
     path("sessions/<uuid:session_id>/similar/", search.similar, name="similar"),

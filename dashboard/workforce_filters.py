@@ -6,8 +6,8 @@ from typing import Any, Self
 from django.db.models import Q
 from django.http import QueryDict
 
-from agents.models import Assignment
-from agents.states import AgentStatus, JobStatus, Priority
+from agents.services.batch_verbs import meant_for
+from agents.states import AgentStatus, Decision, JobStatus, Priority
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ class JobChoices(Choices):
     def known(cls) -> dict[str, list[str]]:
         return {"status": JobStatus.values, "priority": Priority.values, "decision": ["any"]}
 
+    def as_filter(self) -> dict[str, Any]:
+        """Return the choices as an operation narrows jobs."""
+        names = ("status", "project", "priority", "label", "agent")
+        wanted: dict[str, Any] = {name: getattr(self, name) for name in names}
+        wanted |= {"search": self.q, "decision": [each.value for each in Decision if each] if self.decision else []}
+        return {name: value for name, value in wanted.items() if value}
+
     def apply(self, jobs: Any) -> Any:
         """Return the jobs that match; `status` is left to the board, which has a column for each."""
         wanted = {"project__name": self.project, "priority": self.priority}
@@ -79,8 +86,7 @@ class JobChoices(Choices):
         if self.label:
             jobs = jobs.filter(labels__contains=[self.label])
         if self.agent:
-            at_work = Assignment.objects.open().filter(agent__name=self.agent).values("job_id")
-            jobs = jobs.filter(Q(wanted_agent__name=self.agent) | Q(pk__in=at_work))
+            jobs = jobs.filter(meant_for(self.agent))
         if self.decision:
             jobs = jobs.undecided()
         return jobs.filter(Q(pk__icontains=self.q) | Q(title__icontains=self.q)) if self.q else jobs

@@ -1,10 +1,14 @@
 """What people type of agents and jobs. The services decide; these only read words."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
-from agents.models import Personality
+from agents.exceptions import StaleEdit
+from agents.models import Job, Personality
+from agents.services import contents_of
 from agents.services.spawn import MAX_AT_ONCE
 from agents.states import Priority
 from runners.models import Project
@@ -64,6 +68,14 @@ class JobForm(_Refusable):
         super().__init__(*args, **kwargs)
         _choices(self, "project", _projects(), empty="None")
 
+    def clean_description(self) -> str:
+        # Browsers send the ends of lines as the network has them.
+        return str(self.cleaned_data["description"]).replace("\r\n", "\n")
+
+    def clean_estimated_hours(self) -> str | None:
+        hours = self.cleaned_data["estimated_hours"]
+        return None if hours is None else f"{hours.normalize():f}"
+
     def clean_labels(self) -> list[str]:
         return [word.strip() for word in self.cleaned_data["labels"].split(",") if word.strip()]
 
@@ -72,6 +84,62 @@ class JobForm(_Refusable):
 
     def clean_deliverables(self) -> list[str]:
         return [line.strip() for line in self.cleaned_data["deliverables"].splitlines() if line.strip()]
+
+
+class EditForm(JobForm):
+    """A job as it is to be, and as it was when the form was shown: only what differs is written."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, max_length=400_000)
+
+    def __init__(self, *args: Any, job: Job, **kwargs: Any) -> None:
+        contents = contents_of(job)
+        super().__init__(*args, initial={**as_typed(contents), "seen": json.dumps(contents)}, **kwargs)
+        if contents["project"] and contents["project"] not in _projects():
+            _choices(self, "project", [*_projects(), contents["project"]], empty="None")
+
+    def clean_seen(self) -> dict[str, Any]:
+        try:
+            seen = json.loads(self.cleaned_data["seen"])
+        except ValueError:
+            seen = None
+        if not isinstance(seen, dict):
+            raise forms.ValidationError("What you saw is not known any more: open the page again.")
+        return seen
+
+    def clean_dependencies(self) -> list[str]:
+        return sorted(set(super().clean_dependencies()))
+
+    def clean(self) -> dict[str, Any]:
+        """Take for unchanged what reads as what was shown does: fields lose blanks at their ends, and the like."""
+        typed = dict(self.cleaned_data)
+        seen = typed.get("seen", {})
+        shown = JobForm(as_typed(seen))
+        shown.full_clean()
+        return typed | {name: seen[name] for name, value in shown.cleaned_data.items() if typed.get(name) == value}
+
+    def refuse_stale(self, error: StaleEdit) -> None:
+        """Show what others wrote beside what was typed; sent again, what was typed takes its place."""
+        now: dict[str, Any] = error.facts["now"]
+        for name, value in now.items():
+            shown = as_typed({name: value})[name]
+            text = f"“{shown}”" if shown not in ("", None) else "nothing"
+            self.add_error(
+                name, f"Changed meanwhile to {text}. What you typed is still here: save again to replace it."
+            )
+        self.data = {**self.data.dict(), "seen": json.dumps({**self.cleaned_data["seen"], **now})}  # type: ignore[attr-defined]
+
+
+#: How lists are typed.
+JOINED = {"labels": ", ", "dependencies": ", ", "deliverables": "\n"}
+
+
+def as_typed(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job's contents as the form's fields show them. Whatever came back from a browser is borne."""
+    shown = dict(contents)
+    for name, join in JOINED.items():
+        if isinstance(shown.get(name), list):
+            shown[name] = join.join(map(str, shown[name]))
+    return shown
 
 
 def words(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
@@ -121,10 +122,12 @@ class JobViewSet(viewsets.GenericViewSet[Job]):
         form.is_valid(raise_exception=True)
         job, fields, actor = self.get_object(), dict(form.validated_data), actor_of(request)
         deliverables = fields.pop("deliverables", None)
-        if fields:
-            change_job(job.pk, actor=actor, **fields)
-        if deliverables is not None:
-            set_deliverables(job.pk, deliverables, actor=actor)
+        # One refused undoes both.
+        with transaction.atomic():
+            if fields:
+                change_job(job.pk, actor=actor, **fields)
+            if deliverables is not None:
+                set_deliverables(job.pk, deliverables, actor=actor)
         return Response(self._loaded(job.pk))
 
     @extend_schema(summary="Delete a job that nobody worked on", responses={204: None})

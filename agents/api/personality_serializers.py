@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from agents.models import Personality, PersonalityVersion
+from runners.api.serializers import LimitsSerializer
 from runners.api.strict import StrictSerializer
 
 MAX_WORD = 60
@@ -13,6 +14,7 @@ class PersonalitySerializer(serializers.ModelSerializer[Personality]):
     specialties = serializers.ListField(child=serializers.CharField())
     flags = serializers.ListField(child=serializers.CharField())
     argv = serializers.ListField(child=serializers.CharField())
+    limits = serializers.DictField(child=serializers.IntegerField(), help_text="What its runs may use at most.")
 
     class Meta:
         model = Personality
@@ -29,6 +31,7 @@ class PersonalitySerializer(serializers.ModelSerializer[Personality]):
             "flags",
             "argv",
             "max_minutes",
+            "limits",
             "max_restarts",
             "grace_seconds",
             "version",
@@ -68,8 +71,13 @@ class PersonalityChangeSerializer(StrictSerializer):
         help_text="The command itself, for the backend `command`; it reads the task as its input.",
     )
     max_minutes = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=100_000, help_text="A longer run is stopped."
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=100_000,
+        help_text="A longer run is ended: it failed.",
     )
+    limits = LimitsSerializer(required=False, help_text="What its runs may use at most; a project's tighter ones hold.")
     max_restarts = serializers.IntegerField(
         required=False, min_value=0, max_value=100, help_text="How often a failed run is started again by itself."
     )

@@ -24,7 +24,12 @@ class Personality(models.Model):
         default=list, blank=True, help_text="The command itself, for backend `command`; it reads the task as its input."
     )
     max_minutes = models.PositiveIntegerField(
-        null=True, blank=True, help_text="A run that takes longer is stopped. Empty: no limit."
+        null=True, blank=True, help_text="A run that takes longer is ended, and has failed. Empty: no limit."
+    )
+    limits = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='What its runs may use at most: {"memory_mb": 2048, "idle_seconds": 600}.',
     )
     max_restarts = models.PositiveSmallIntegerField(
         default=0, help_text="How often a failed run is started again by itself before it counts as failed."

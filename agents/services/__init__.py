@@ -4,6 +4,7 @@ from agents.services.agents import add_thought, change_agent
 from agents.services.assign import assign_job, assign_person
 from agents.services.dependencies import add_dependencies, drop_dependencies
 from agents.services.dispatch import set_dispatch
+from agents.services.edit import contents_of, edit_job
 from agents.services.jobs import change_job, comment_on, create_job, delete_job, mark_deliverable, set_deliverables
 from agents.services.land import cancel_job, complete_job, fail_job, release_job, retry_job, set_job_status
 from agents.services.personalities import delete_personality, save_personality
@@ -30,6 +31,7 @@ __all__ = [
     "change_todo",
     "comment_on",
     "complete_job",
+    "contents_of",
     "create_agent",
     "create_job",
     "create_todo",
@@ -38,6 +40,7 @@ __all__ = [
     "delete_personality",
     "delete_todo",
     "drop_dependencies",
+    "edit_job",
     "enter_time",
     "fail_job",
     "kill_agent",

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from agents import acts
 from agents.exceptions import AgentMoveRefused, InvalidJob, JobMoveRefused
-from agents.models import Agent, Assignment, Job
+from agents.models import Agent, Assignment, Job, Personality
 from agents.prompts import render_prompt
 from agents.services.personalities import keep_version
 from agents.services.time import start_clock_of
@@ -16,6 +16,7 @@ from agents.transitions import locked_agent, locked_job, move, move_job
 from runners.backends.base import LaunchRequest
 from runners.models import Project
 from runners.services import launch_runner
+from runners.services.limits import within_project
 from runners.states import Isolation, OnLimit, RestartPolicy
 
 
@@ -106,6 +107,7 @@ def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit
         # Empty: as the project says.
         isolation=Isolation.WORKTREE if job.worktree else "",
         grace_seconds=role.grace_seconds,
+        limits=within_project(project, _limits(role)),
         restart_policy=RestartPolicy.ON_FAILURE if role.max_restarts else RestartPolicy.NEVER,
         max_restarts=role.max_restarts,
         on_limit=on_limit,
@@ -113,3 +115,11 @@ def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit
         agent_name=agent.name,
         personality_name=role.name,
     )
+
+
+def _limits(role: Personality) -> dict[str, int]:
+    limits: dict[str, int] = dict(role.limits)
+    if role.max_minutes is not None:
+        longest = role.max_minutes * 60
+        limits["wall_seconds"] = min(longest, limits.get("wall_seconds", longest))
+    return limits

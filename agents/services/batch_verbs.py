@@ -36,7 +36,7 @@ from agents.services.steer import (
     revive_agents,
 )
 from agents.services.suggest import suggest_jobs
-from agents.states import AVAILABLE, AgentStatus, JobStatus, Outcome, Priority
+from agents.states import AVAILABLE, AgentStatus, Decision, JobStatus, Outcome, Priority
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.services.operations.filters import exactly, moment, narrow, texts
 from runners.services.operations.verbs import Verb
@@ -62,6 +62,12 @@ def _one_of(column: str, kind: type[AgentStatus | JobStatus | Priority], value: 
     return Q(**{f"{column}__in": [kind(text).value for text in texts(value)]})
 
 
+def meant_for(agent: str) -> Q:
+    """Return the condition on jobs that an agent of that name works on, or alone is to be given."""
+    at_work = Assignment.objects.open().filter(agent__name=agent).values("job_id")
+    return Q(wanted_agent__name=agent) | Q(pk__in=at_work)
+
+
 OF_AGENTS: dict[str, Callable[[Any], Q]] = {
     # Numbers or names: people know the names.
     "ids": lambda value: Q(pk__in=[int(text) for text in texts(value)]),
@@ -78,6 +84,8 @@ OF_JOBS: dict[str, Callable[[Any], Q]] = {
     "priority": partial(_one_of, "priority", Priority),
     "project": partial(exactly, "project__name"),
     "label": lambda value: Q(labels__contains=texts(value)),
+    "agent": lambda value: meant_for(str(value)),
+    "decision": lambda value: Q(decision__in=[Decision(text) for text in texts(value)]),
     "search": lambda value: Q(title__icontains=str(value)) | Q(pk__icontains=str(value)),
     "created_before": partial(moment, "created_at__lt"),
 }

@@ -138,6 +138,8 @@ def set_deliverables(job_id: str, texts: Sequence[str], *, actor: str) -> Job:
     kept = {each.text: each for each in job.deliverables.all()}
     job.deliverables.all().delete()
     _write_deliverables(job, texts, kept)
+    before, after = {"deliverables": list(kept)}, {"deliverables": list(texts)}
+    acts.on_job("change", job, actor=actor, before=before, after=after)
     changed(job, ["deliverables"], actor=actor)
     return job
 
@@ -162,6 +164,7 @@ def mark_deliverable(job_id: str, deliverable_id: int, *, done: bool, actor: str
     if bool(deliverable.done_at) != done:
         deliverable.done_at, deliverable.done_by = (timezone.now(), actor) if done else (None, "")
         deliverable.save(update_fields=["done_at", "done_by"])
+        acts.on_job("mark", job, actor=actor, after={"deliverable": deliverable.text, "done": done})
         changed(job, ["deliverables"], actor=actor)
     return deliverable
 

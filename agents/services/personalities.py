@@ -13,6 +13,7 @@ from agents.prompts import check_template
 from agents.services.check import check
 from runners.backends import get_backend
 from runners.exceptions import InvalidRequest
+from runners.services.limits import check_numbers
 
 #: Not part of a version's content: they tell of the row, not of the role.
 APART = ("id", "name", "version", "updated_at")
@@ -29,6 +30,7 @@ def save_personality(personality: Personality, changes: dict[str, Any], *, actor
     check(personality, InvalidAgent)
     check_template(personality.role_prompt)
     _check_backend(personality)
+    personality.limits = checked_limits(personality.limits)
     stored = Personality.objects.select_for_update().filter(pk=personality.pk).first()
     personality.save()
     before, after = (model_to_dict(each, exclude=APART) if each else None for each in (stored, personality))
@@ -64,6 +66,18 @@ def delete_personality(personality: Personality, *, actor: str) -> None:
         raise PersonalityInUse(f"Agents have worked with the personality {personality.name}: it stays.", agents=0)
     acts.on_personality("delete", personality, actor=actor, before=model_to_dict(personality, exclude=APART))
     personality.delete()
+
+
+def checked_limits(limits: Any) -> dict[str, int]:
+    """Return the limits of a role's runs, none for None. Raises InvalidAgent."""
+    limits = {} if limits is None else limits
+    if not isinstance(limits, dict):
+        raise InvalidAgent('Limits are told as in {"memory_mb": 2048}.', field="limits")
+    try:
+        check_numbers(limits)
+    except InvalidRequest as error:
+        raise InvalidAgent(error.message, field="limits") from None
+    return limits
 
 
 def _check_backend(personality: Personality) -> None:

@@ -18,12 +18,12 @@ from dashboard.agent_rows import agent_rows, shown_agents
 from dashboard.changes import FLEET
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from dashboard.rows import runner_rows, shown_runners
+from dashboard.views.operations import batch_verbs
 from dashboard.workforce_filters import AgentChoices
 from dashboard.workforce_forms import SpawnForm
 from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project
-from runners.services.operations import all_verbs
 
 VERBS: dict[str, Callable[..., Agent]] = {
     "pause": pause_agent,
@@ -59,7 +59,8 @@ def _show_agents(request: HttpRequest, form: SpawnForm, status: int = 200) -> Ht
         "rows": agent_rows(page.object_list),
         "pills": _pills(counts),
         "filter_json": json.dumps(wanted.as_filter()),
-        "batch_verbs": [verb for verb in all_verbs("agent") if request.user.has_perm(verb.permission)],
+        "batch_verbs": batch_verbs(request, "agent"),
+        "batch_count": page.paginator.count,
         "as_cards": request.GET.get("as") == "cards",
         "query": query_without(request, "page"),
         "query_without_status": query_without(request, "page", "status"),

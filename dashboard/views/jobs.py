@@ -1,5 +1,6 @@
 """The job board, a new job, one job."""
 
+import json
 from typing import Any
 
 from django.contrib import messages
@@ -10,16 +11,17 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from agents.exceptions import AgentError
+from agents.exceptions import AgentError, StaleEdit
 from agents.models import Agent, Job
-from agents.services import create_job, set_job_status
+from agents.services import create_job, edit_job, set_job_status
 from agents.states import JOB_DEAD_ENDS, JobStatus, Priority
 from dashboard.changes import FLEET
 from dashboard.dependency_graph import graph_of
 from dashboard.job_rows import board_columns, in_column_order, job_rows, shown_jobs
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
+from dashboard.views.operations import batch_verbs
 from dashboard.workforce_filters import JobChoices
-from dashboard.workforce_forms import JobForm
+from dashboard.workforce_forms import EditForm, JobForm
 from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project
@@ -42,6 +44,8 @@ def jobs(request: HttpRequest) -> HttpResponse:
         "query_without_status": query_without(request, "page", "status"),
         "here": request.GET.urlencode(),
         "undecided": Job.objects.undecided().count(),
+        "filter_json": json.dumps(wanted.as_filter()),
+        "batch_verbs": batch_verbs(request, "job"),
     }
     if wanted.status:
         status = JobStatus(wanted.status)
@@ -53,6 +57,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         ]
     else:
         context["columns"] = board_columns(found)
+    context["batch_count"] = sum(column["count"] for column in context["columns"])
     return show(request, "dashboard/jobs.html", context, topics=(FLEET,))
 
 
@@ -95,6 +100,26 @@ def new_job(request: HttpRequest) -> HttpResponse:
 def _typed(form: JobForm) -> dict[str, Any]:
     names = ("project", "wanted_agent", "wanted_person")
     return {**form.cleaned_data, **{name: form.cleaned_data[name] or None for name in names}}
+
+
+@live_page
+def edit(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Edit a job's fields; what others changed meanwhile is kept, or told where it is the same field."""
+    need(request, "agents.change_job")
+    found = get_object_or_404(Job, pk=job_id)
+    form = EditForm(request.POST or None, job=found)
+    if request.method == "POST" and form.is_valid():
+        wanted = _typed(form)
+        try:
+            edit_job(found.pk, wanted, seen=wanted.pop("seen"), actor=actor_of(request))
+        except StaleEdit as error:
+            form.refuse_stale(error)
+        except AgentError as error:
+            form.refuse(error.message, error.facts.get("field"))
+        else:
+            messages.success(request, f"{found.pk} is changed.")
+            return redirect(reverse("dashboard:job", args=[found.pk]))
+    return show(request, "dashboard/edit_job.html", {"form": form, "job": found}, status=422 if form.errors else 200)
 
 
 @require_GET

@@ -16,7 +16,7 @@ from dashboard.page import live_page, need, page_of, query_without, show, tell_r
 from runners.actors import actor_of
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Operation, OperationItem
-from runners.services.operations import Exempt, begin_operation, cancel_operation, preview, verb_named
+from runners.services.operations import Exempt, all_verbs, begin_operation, cancel_operation, preview, verb_named
 from runners.services.operations.verbs import Verb
 from runners.states import ItemResult
 
@@ -43,13 +43,19 @@ def operations(request: HttpRequest) -> HttpResponse:
     return show(request, "dashboard/operations.html", context, topics=(FLEET,))
 
 
+def batch_verbs(request: HttpRequest, noun: str) -> list[Verb]:
+    """Return the verbs that a list offers: those that its reader may do, and that need nothing but the items."""
+    return [verb for verb in all_verbs(noun) if not verb.needs and request.user.has_perm(verb.permission)]
+
+
 @live_page
 def new_operation(request: HttpRequest) -> HttpResponse:
     """Show what an operation would do; begin it when that is sent."""
     asked = request.POST if request.method == "POST" else request.GET
     try:
         verb = verb_named(asked.get("verb", ""))
-        wanted = _filter(asked.get("filter", ""))
+        # Some were chosen on the list, or all that match are meant.
+        wanted = {"ids": asked.getlist("ids")} if "ids" in asked else _filter(asked.get("filter", ""))
     except InvalidRequest as refusal:
         tell_refusal(request, refusal)
         return redirect(reverse("dashboard:operations"))
@@ -171,6 +177,8 @@ def in_words(wanted: Mapping[str, Any]) -> str:
     for name, value in wanted.items():
         if name == "open":
             words.append("not ended" if value else "ended")
+        elif name == "ids" and isinstance(value, list) and len(value) > 1:
+            words.append(f"the {len(value)} chosen")
         else:
             values = value if isinstance(value, list) else [value]
             words.append(f"{name.replace('_', ' ')} {' or '.join(str(one) for one in values)}")

@@ -22,13 +22,13 @@ from dashboard.page import live_page, need, page_of, query_without, show, tell_r
 from dashboard.recordings import recordings_of_runner
 from dashboard.replay import HEADLESS
 from dashboard.rows import STOPPABLE, observation_of, runner_row, runner_rows, shown_runners
+from dashboard.views.operations import batch_verbs
 from dashboard.worktrees import worktree_context
 from runners.actors import actor_of
 from runners.exceptions import NodeUnreachable, RunnerError
 from runners.models import Node, Observation, Project, Runner, UsageEntry
 from runners.services import pause_runner, restart_runner, resume_runner, stop_runner
 from runners.services.limits import shown as shown_limits
-from runners.services.operations import all_verbs
 from runners.services.provider_limits import start_anyway
 from runners.services.queue import queue_position
 from runners.services.worktrees import end_worktree
@@ -62,7 +62,8 @@ def runners(request: HttpRequest) -> HttpResponse:
         "wanted": wanted,
         "wanted_json": json.dumps(wanted.as_data()),
         "filter_json": json.dumps(wanted.as_filter()),
-        "batch_verbs": [verb for verb in all_verbs("runner") if request.user.has_perm(verb.permission)],
+        "batch_verbs": batch_verbs(request, "runner"),
+        "batch_count": page.paginator.count,
         "page": page,
         "rows": runner_rows(page.object_list),
         "pills": _pills(counts),

@@ -53,7 +53,7 @@ def check_limits(project: Project, asked: Mapping[str, Any]) -> None:
     """Raise InvalidRequest unless each is a limit, and none is looser than the project's."""
     if not asked:
         return
-    _check_numbers(asked)
+    check_numbers(asked)
     most = limits_of_project(project)
     for name, value in asked.items():
         if value > most.get(name, LARGEST):
@@ -62,7 +62,8 @@ def check_limits(project: Project, asked: Mapping[str, Any]) -> None:
             )
 
 
-def _check_numbers(limits: Mapping[str, Any]) -> None:
+def check_numbers(limits: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest unless each is a limit, and a number that it may be."""
     for name, value in limits.items():
         if name not in BY_NAME:
             raise InvalidRequest(f"There is no limit {name!r}; there are {', '.join(BY_NAME)}.", field="limits")
@@ -89,12 +90,18 @@ def rlimits(limits: Mapping[str, int]) -> dict[str, int]:
     return kept
 
 
+def within_project(project: Project, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Return limits that are meant for any project, each no looser than this one's."""
+    most = limits_of_project(project)
+    return {name: min(value, most.get(name, value)) for name, value in wanted.items()}
+
+
 @transaction.atomic
 def set_limits(project: Project, limits: Mapping[str, int | None]) -> None:
     """Set those that are given, None for no limit. Attempts that run keep what they started with."""
     if not limits:
         return
-    _check_numbers({name: value for name, value in limits.items() if value is not None or name not in BY_NAME})
+    check_numbers({name: value for name, value in limits.items() if value is not None or name not in BY_NAME})
     quota, _ = ResourceQuota.objects.select_for_update().get_or_create(project=project)
     for name, value in limits.items():
         setattr(quota, name, value)

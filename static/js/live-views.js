@@ -161,7 +161,9 @@ function tellWorkforce() {
 // What somebody is at must not be swapped away under their hands: such a panel asks again when they are done.
 function isBusy(panel) {
   if (panel.matches("[data-dragging]") || panel.querySelector("details.menu[open]")) return true;
-  return [...panel.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
+  // What is chosen of a list stays chosen in the new one: choose.js sees to that.
+  const fields = panel.querySelectorAll("input:not([type=hidden], .choose, [data-choose-all]), textarea, select");
+  return [...fields].some(isTyped);
 }
 function isTyped(field) {
   if (field.type === "checkbox") return field.checked !== field.defaultChecked;

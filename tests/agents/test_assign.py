@@ -1,6 +1,5 @@
 """Assignment: an agent's runner is launched with its job, and what becomes of the runner becomes of the job."""
 
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agents.exceptions import AgentMoveRefused, InvalidJob, JobMoveRefused
+from agents.exceptions import AgentMoveRefused, InvalidAgent, InvalidJob, JobMoveRefused
 from agents.figures import figures_of_agents, figures_of_jobs
 from agents.models import Agent, Assignment, Job, TimeEntry, Todo
 from agents.services import (
@@ -23,14 +22,17 @@ from agents.services import (
     retire_agent,
     revive_agent,
     save_personality,
+    set_dispatch,
 )
+from agents.services.dispatch import dispatch_all
 from agents.services.runs import runner_ended, runner_steered, settle_ended
-from agents.services.upkeep import stop_overdue
 from agents.states import AgentStatus, Decision, JobStatus
 from outbox.models import Entry
 from runners.exceptions import QuotaExceeded
 from runners.models import Runner
 from runners.services import pause_runner, stop_runner
+from runners.services.limits import set_limits
+from runners.shim.limits import REASONS
 from runners.states import RunnerStatus
 from runners.transitions import move
 from tests.agents.factories import (
@@ -322,15 +324,40 @@ def test_a_job_that_is_settled_by_hand_stops_its_runner_and_frees_its_agent(verb
 
 
 @pytest.mark.django_db
-def test_a_run_that_takes_longer_than_its_role_allows_is_stopped() -> None:
+def test_a_run_is_held_to_the_limits_of_its_role_but_never_looser_than_the_project_s() -> None:
     make_node()
-    role = make_personality(max_minutes=5)
-    work = assign_job(make_job(make_project()).pk, make_agent(role=role).pk, actor=ACTOR)
-    move(work.runner_id, RunnerStatus.RUNNING, generation=1, actor="system:node", started_at=timezone.now())  # type: ignore[arg-type]
-    assert stop_overdue() == 0
-    Runner.objects.update(started_at=timezone.now() - timedelta(minutes=6))
-    assert (stop_overdue(), stop_overdue()) == (1, 0)
-    assert Runner.objects.get().status == RunnerStatus.STOPPING
+    project = make_project()
+    set_limits(project, {"memory_mb": 512})
+    role = make_personality(max_minutes=5, limits={"memory_mb": 2048, "idle_seconds": 60})
+    work = assign_job(make_job(project).pk, make_agent(role=role).pk, actor=ACTOR)
+    assert work.runner is not None
+    assert work.runner.limits == {"memory_mb": 512, "idle_seconds": 60, "wall_seconds": 300}
+    assert work.personality_version is not None
+    assert work.personality_version.content["limits"] == {"memory_mb": 2048, "idle_seconds": 60}
+
+
+@pytest.mark.django_db
+def test_a_run_that_took_too_long_has_failed_and_is_not_given_out_for_ever() -> None:
+    make_node()
+    project = make_project()
+    role, job = make_personality(max_minutes=5), make_job(project)
+    agent = make_agent(project=project, role=role)
+    set_dispatch(project, enabled=True, max_failures=2, actor=ACTOR)
+    for _ in range(2):
+        assert dispatch_all() == 1
+        work = Assignment.objects.open().get()
+        run_and_end(work, "failed", reason=REASONS["wall_seconds"])
+        assert runner_ended(work.runner_id)  # type: ignore[arg-type]
+    assert (now_of(job).decision, now_of(agent).status) == ("failures", "idle")
+    assert dispatch_all() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("limits", [{"speed": 3}, {"memory_mb": 0}, {"memory_mb": "much"}, [1]])
+def test_limits_that_make_no_sense_are_refused(limits: Any) -> None:
+    with pytest.raises(InvalidAgent) as refusal:
+        make_personality(limits=limits)
+    assert refusal.value.facts["field"] == "limits"
 
 
 @pytest.mark.django_db

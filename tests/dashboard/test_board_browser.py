@@ -67,3 +67,33 @@ def test_what_others_do_appears_and_what_is_being_typed_stays(web: Stack, operat
     expect(page.locator("#comment")).to_have_value("Half a sent")
     page.fill("#comment", "")
     expect(page.locator(".comments")).to_contain_text("Me first.")
+
+
+def test_jobs_and_agents_are_chosen_with_keys_and_stay_chosen_while_others_work(
+    web: Stack, operator: User, open_page: OpenPage
+) -> None:
+    first, second = make_job(title="First", priority="high"), make_job(title="Second")
+    page = open_page(web, operator)
+    page.goto("/jobs/")
+    expect_live(page)
+    page.locator(f'[data-job="{first.pk}"] .job-title').focus()
+    page.keyboard.press("x")
+    expect(page.locator(".batch")).to_contain_text("With the 1 chosen:")
+    other = create_job(title="Another", actor=ACTOR)
+    expect(page.locator(f'[data-job="{other.pk}"]')).to_be_visible()
+    expect(page.locator(f'[data-job="{first.pk}"] .choose')).to_be_checked()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("x")
+    expect(page.locator(f'[data-job="{second.pk}"] .choose')).to_be_checked()
+    page.keyboard.press("b")
+    page.locator('#batch button[value="job.cancel"]').press("Enter")
+    expect(page.get_by_role("heading", name="Cancel 2 jobs?")).to_be_visible()
+    agents = [make_agent() for _ in range(3)]
+    page.goto("/agents/")
+    expect_live(page)
+    boxes = page.locator("tbody input.choose")
+    boxes.nth(0).click()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(page.locator(".batch")).to_contain_text(f"With the {len(agents)} chosen:")
+    page.keyboard.press("Escape")
+    expect(page.locator(".batch")).to_contain_text("With all 3 that match:")

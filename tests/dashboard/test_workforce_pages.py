@@ -1,5 +1,6 @@
 """Agents and jobs on the dashboard."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,21 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agents.models import Agent, Assignment, Comment, Job
-from agents.services import add_dependencies, add_thought, cancel_job, complete_job, mark_deliverable, spawn_agents
+from agents.services import (
+    add_dependencies,
+    add_thought,
+    cancel_job,
+    change_job,
+    complete_job,
+    contents_of,
+    mark_deliverable,
+    spawn_agents,
+)
 from agents.services.assign import assign_person
 from dashboard.dependency_graph import graph_of
+from outbox.models import Entry
 from runners.models import Operation
-from runners.services.operations import run_operation
+from runners.services.operations import run_operation, verb_named
 from tests.agents.factories import ACTOR, make_agent, make_job, make_personality, make_work, now_of, run_and_end
 from tests.callers import make_user
 from tests.dashboard.conftest import signed_in
@@ -321,3 +332,138 @@ def test_all_agents_that_match_are_acted_on_after_a_look_at_who_is_meant(client:
     run_operation(operation.pk)
     assert set(Agent.objects.filter(status="paused").values_list("name", flat=True)) == {each.name for each in cadets}
     assert f"/agents/{cadets[0].name}/" in client.get(f"/operations/{operation.pk}/").content.decode()
+
+
+# --- Editing ---
+
+
+def edit_form(client: Client, job: Job) -> dict[str, Any]:
+    """Return what a browser would send of the edit page if nothing were typed."""
+    form = client.get(f"/jobs/{job.pk}/edit/").context["form"]
+    sent = {name: form[name].value() for name in form.fields}
+    # Unticked boxes are not sent; and browsers end lines as the network does.
+    sent = {name: value for name, value in sent.items() if value not in (None, False)}
+    return {name: value.replace("\n", "\r\n") if isinstance(value, str) else value for name, value in sent.items()}
+
+
+def test_every_field_of_a_job_is_edited_on_a_page(client: Client) -> None:
+    project, needed = make_project(name="shop"), make_job()
+    job, agent = make_job(deliverables=["A test"]), make_agent()
+    typed = {
+        **edit_form(client, job),
+        "title": "Mend it",
+        "description": "All of it.\r\nReally.",
+        "project": project.name,
+        "priority": "high",
+        "labels": "api, docs",
+        "estimated_hours": "2.50",
+        "dependencies": needed.pk,
+        "deliverables": "A test\r\nA line",
+        "wanted_agent": agent.name,
+        "worktree": "on",
+    }
+    page = client.post(f"/jobs/{job.pk}/edit/", typed, follow=True)
+    assert "is changed" in said(page)
+    assert contents_of(now_of(job)) == {
+        "title": "Mend it",
+        "description": "All of it.\nReally.",
+        "project": "shop",
+        "priority": "high",
+        "labels": ["api", "docs"],
+        "estimated_hours": "2.5",
+        "dependencies": [needed.pk],
+        "deliverables": ["A test", "A line"],
+        "wanted_agent": agent.name,
+        "wanted_person": None,
+        "worktree": True,
+    }
+    assert now_of(job).status == "blocked"
+
+
+def test_an_edit_that_changes_nothing_writes_nothing(client: Client) -> None:
+    job = make_job(title="Mend it", description="  Two\nlines \n", labels=["a, b"], deliverables=["A test"])
+    sent, before = edit_form(client, job), Entry.objects.count()
+    client.post(f"/jobs/{job.pk}/edit/", sent)
+    assert Entry.objects.count() == before
+    assert now_of(job).description == "  Two\nlines \n"
+
+
+def test_what_others_changed_meanwhile_stays_and_the_same_field_is_a_conflict_that_loses_nothing(
+    client: Client,
+) -> None:
+    job = make_job(title="Mend it", priority="low")
+    sent = edit_form(client, job)
+    change_job(job.pk, actor="user:bob", priority="critical", description="Bob knows more.")
+    client.post(f"/jobs/{job.pk}/edit/", {**sent, "title": "Mend all of it"})
+    kept = contents_of(now_of(job))
+    assert (kept["title"], kept["priority"], kept["description"]) == ("Mend all of it", "critical", "Bob knows more.")
+    conflict = client.post(f"/jobs/{job.pk}/edit/", {**sent, "description": "Ada knows more."})
+    assert conflict.status_code == 422
+    assert "Changed meanwhile to “Bob knows more.”" in str(conflict.context["form"].errors["description"])
+    assert conflict.context["form"]["description"].value() == "Ada knows more."
+    assert contents_of(now_of(job))["description"] == "Bob knows more."
+    # Sent again, with what is known now, it is meant.
+    again = {**sent, "description": "Ada knows more.", "seen": conflict.context["form"]["seen"].value()}
+    assert client.post(f"/jobs/{job.pk}/edit/", again).status_code == 302
+    assert contents_of(now_of(job))["description"] == "Ada knows more."
+
+
+def test_an_edit_is_refused_as_a_whole_with_the_circle_named(client: Client) -> None:
+    first = make_job(title="First")
+    second = make_job(title="Second", dependencies=[first.pk])
+    typed = {**edit_form(client, first), "title": "Other", "deliverables": "One", "dependencies": second.pk}
+    page = client.post(f"/jobs/{first.pk}/edit/", typed)
+    assert page.status_code == 422
+    assert f"{first.pk} > {second.pk} > {first.pk}" in page.content.decode().replace("&gt;", ">")
+    assert (now_of(first).title, now_of(first).deliverables.count()) == ("First", 0)
+    unknown = client.post(f"/jobs/{first.pk}/edit/", {**typed, "dependencies": "job-none"})
+    assert "There is no job job-none" in str(unknown.context["form"].errors["dependencies"])
+
+
+def test_who_may_not_change_jobs_may_not_edit_them(reader: User) -> None:
+    job = make_job()
+    page = signed_in(reader)
+    assert page.get(f"/jobs/{job.pk}/edit/").status_code == 403
+    assert page.post(f"/jobs/{job.pk}/edit/", {"title": "Mine"}).status_code == 403
+    assert "/edit/" not in page.get(f"/jobs/{job.pk}/").content.decode()
+
+
+# --- Some of many, or all that match ---
+
+
+def test_chosen_jobs_are_shown_first_and_then_cancelled(client: Client) -> None:
+    jobs = [make_job(title=f"Job {n}") for n in range(3)]
+    board = client.get("/jobs/")
+    assert "job.set_status" not in {verb.name for verb in board.context["batch_verbs"]}
+    shown = client.get("/operations/new/", {"verb": "job.cancel", "filter": "{}", "ids": [jobs[0].pk, jobs[2].pk]})
+    assert (shown.context["shown"].would_do, shown.context["filter_words"]) == (2, "the 2 chosen")
+    sent = {"verb": "job.cancel", "filter": shown.context["filter_json"], "count": "2"}
+    client.post("/operations/new/", sent)
+    run_operation(Operation.objects.get().pk)
+    assert [now_of(job).status for job in jobs] == ["cancelled", "pending", "cancelled"]
+
+
+def test_the_board_s_filter_is_the_operation_s(client: Client) -> None:
+    project, agent = make_project(name="shop"), make_agent()
+    wanted = make_job(project, title="Mend it", priority="high", labels=["api"], wanted_agent=agent.name)
+    other = make_job(title="Leave it")
+    asks = make_job(title="Ask", dependencies=[cancel_job(make_job().pk, actor=ACTOR).pk])
+    for query in (
+        "project=shop", "priority=high", "label=api", f"agent={agent.name}", "q=Mend", "status=pending&q=Mend",
+    ):  # fmt: skip
+        board = client.get(f"/jobs/?{query}")
+        chosen = verb_named("job.cancel").matching(json.loads(board.context["filter_json"]))
+        assert ([job.pk for job in chosen], board.context["batch_count"]) == ([wanted.pk], 1), query
+    board = client.get("/jobs/?decision=any")
+    chosen = verb_named("job.cancel").matching(json.loads(board.context["filter_json"]))
+    assert [job.pk for job in chosen] == [asks.pk]
+    assert other.pk not in {job.pk for job in chosen}
+
+
+def test_who_may_not_do_it_is_not_offered_it(reader: User) -> None:
+    make_job()
+    make_agent()
+    for address in ("/jobs/", "/agents/"):
+        page = signed_in(reader).get(address).content.decode()
+        assert 'class="choose"' not in page
+        assert 'class="batch"' not in page
