@@ -93,7 +93,9 @@ class EditForm(JobForm):
 
     def __init__(self, *args: Any, job: Job, **kwargs: Any) -> None:
         contents = contents_of(job)
-        super().__init__(*args, initial={**as_typed(contents), "seen": json.dumps(contents)}, **kwargs)
+        super().__init__(
+            *args, initial={**as_typed(contents), "seen": json.dumps(contents, ensure_ascii=False)}, **kwargs
+        )
         if contents["project"] and contents["project"] not in _projects():
             _choices(self, "project", [*_projects(), contents["project"]], empty="None")
 
@@ -126,7 +128,7 @@ class EditForm(JobForm):
             self.add_error(
                 name, f"Changed meanwhile to {text}. What you typed is still here: save again to replace it."
             )
-        self.data = {**self.data.dict(), "seen": json.dumps({**self.cleaned_data["seen"], **now})}  # type: ignore[attr-defined]
+        self.data = {**self.data.dict(), "seen": json.dumps({**self.cleaned_data["seen"], **now}, ensure_ascii=False)}  # type: ignore[attr-defined]
 
 
 #: How lists are typed.

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from agents.exceptions import AgentError, AgentMoveRefused
-from agents.models import Agent, Assignment, Job
+from agents.models import Agent, Assignment, Job, TimeEntry
 from agents.services.assign import assign_job
 from agents.services.jobs import delete_job, delete_jobs
 from agents.services.land import (
@@ -20,6 +20,7 @@ from agents.services.land import (
     retry_jobs,
     set_job_status,
     set_job_statuses,
+    why_not_set,
 )
 from agents.services.steer import (
     delete_agent,
@@ -49,13 +50,21 @@ REFUSALS = (AgentError, RunnerError)
 
 def matching_agents(wanted: Mapping[str, Any]) -> QuerySet[Agent]:
     """Return the agents that a filter leaves, by name. Raises InvalidRequest."""
-    at_work = Exists(Assignment.objects.open().filter(agent=OuterRef("pk")))
-    return narrow(Agent.objects.annotate(at_work=at_work).order_by("name"), wanted, OF_AGENTS, items="Agents")
+    turns = Assignment.objects.filter(agent=OuterRef("pk"))
+    agents = Agent.objects.annotate(
+        at_work=Exists(turns.open()),
+        has_runner=Exists(turns.open().filter(runner__isnull=False)),
+        has_worked=Exists(turns) | Exists(TimeEntry.objects.filter(agent=OuterRef("pk"))),
+    )
+    return narrow(agents.order_by("name"), wanted, OF_AGENTS, items="Agents")
 
 
 def matching_jobs(wanted: Mapping[str, Any]) -> QuerySet[Job]:
     """Return the jobs that a filter leaves, newest first. Raises InvalidRequest."""
-    return narrow(Job.objects.order_by("-created_at", "-pk"), wanted, OF_JOBS, items="Jobs")
+    worked_on = (Assignment, TimeEntry)
+    once = [Exists(model._default_manager.filter(job=OuterRef("pk"))) for model in worked_on]
+    jobs = Job.objects.annotate(was_worked_on=once[0] | once[1])
+    return narrow(jobs.order_by("-created_at", "-pk"), wanted, OF_JOBS, items="Jobs")
 
 
 def _one_of(column: str, kind: type[AgentStatus | JobStatus | Priority], value: Any) -> Q:
@@ -100,6 +109,28 @@ def _why_not_retire(agent: Any) -> str:
     if agent.status == A.RETIRED:
         return "It is retired."
     return "It has a job." if agent.at_work else ""
+
+
+def _why_not_kill(agent: Any) -> str:
+    return "" if agent.has_runner else "It has nothing running."
+
+
+def _why_not_revive(agent: Any) -> str:
+    return _unless(A.ERROR)(agent) or ("Its last runner has not ended yet." if agent.at_work else "")
+
+
+def _why_not_delete_agent(agent: Any) -> str:
+    return "It has worked: retire it instead." if agent.has_worked else ""
+
+
+def _why_not_delete_job(job: Any) -> str:
+    # Not what waits for it: that may be deleted before it.
+    return "It has been worked on: cancel it instead." if job.was_worked_on else ""
+
+
+def _why_not_set_status(job: Job, status: str) -> str:
+    refusal = why_not_set(job, JobStatus(status))
+    return refusal.message if refusal else ""
 
 
 def assign_next_job(agent_id: int, *, actor: str) -> Assignment:
@@ -147,25 +178,20 @@ def _land(outcome: Outcome) -> Callable[..., Several[str, Job]]:
     return partial(land_jobs, outcome=outcome)
 
 
-def _never(record: Any) -> str:
-    """Only the act itself can tell why it would be refused."""
-    return ""
-
-
 MAY_CANCEL = _unless(J.PENDING, J.BLOCKED, J.IN_PROGRESS, J.FAILED)
 MAY_DELETE_AGENT, MAY_DELETE_JOB = {"permission": "agents.delete_agent"}, {"permission": "agents.delete_job"}
 VERBS = (
     _verb("agent.assign", "Give a job", _unless(*AVAILABLE), assign_next_job),
     _verb("agent.pause", "Pause", _unless(A.IDLE, A.WORKING), pause_agent, pause_agents),
     _verb("agent.resume", "Resume", _unless(A.PAUSED), resume_agent, resume_agents),
-    _verb("agent.revive", "Revive", _unless(A.ERROR), revive_agent, revive_agents),
-    _verb("agent.kill", "Kill", _unless(A.WORKING, A.PAUSED, A.ERROR), kill_agent, kill_agents, grave=True),
+    _verb("agent.revive", "Revive", _why_not_revive, revive_agent, revive_agents),
+    _verb("agent.kill", "Kill", _why_not_kill, kill_agent, kill_agents, grave=True),
     _verb("agent.retire", "Retire", _why_not_retire, retire_agent, retire_agents, grave=True),
-    _verb("agent.delete", "Delete", _never, delete_agent, delete_agents, grave=True, **MAY_DELETE_AGENT),
+    _verb("agent.delete", "Delete", _why_not_delete_agent, delete_agent, delete_agents, grave=True, **MAY_DELETE_AGENT),
     _verb(
         "job.set_status",
         "Set status",
-        _never,
+        _why_not_set_status,
         _set_status,
         _set_statuses,
         parameters={"status": _job_status},
@@ -176,5 +202,5 @@ VERBS = (
     _verb("job.complete", "Complete", _unless(J.IN_PROGRESS), complete_job, _land(Outcome.COMPLETED)),
     _verb("job.fail", "Fail", _unless(J.IN_PROGRESS), fail_job, _land(Outcome.FAILED)),
     _verb("job.cancel", "Cancel", MAY_CANCEL, cancel_job, _land(Outcome.CANCELLED), grave=True),
-    _verb("job.delete", "Delete", _never, delete_job, delete_jobs, grave=True, **MAY_DELETE_JOB),
+    _verb("job.delete", "Delete", _why_not_delete_job, delete_job, delete_jobs, grave=True, **MAY_DELETE_JOB),
 )

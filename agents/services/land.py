@@ -274,6 +274,18 @@ def failures_of(job: Job) -> int:
 _OUTCOMES = {J.COMPLETED: Outcome.COMPLETED, J.FAILED: Outcome.FAILED, J.CANCELLED: Outcome.CANCELLED}
 
 
+def why_not_set(job: Job, to: JobStatus) -> AgentError | None:
+    """Return why a job's status cannot be set to `to` now."""
+    return _not_by_hand(to) or why_not_move_job(job, to)
+
+
+def _not_by_hand(to: JobStatus) -> InvalidJob | None:
+    if to in _OUTCOMES or to == J.PENDING:
+        return None
+    how = "assigned" if to == J.IN_PROGRESS else "made to wait"
+    return InvalidJob(f"A job becomes {to.label.lower()} by being {how}.", field="status")
+
+
 def set_job_status(job_id: str, to: JobStatus, *, actor: str, note: str = "") -> Job:
     """Bring a job to a status by the verb that leads there, and return it. Raises JobMoveRefused, InvalidJob.
 
@@ -288,9 +300,7 @@ def set_job_statuses(ids: Iterable[str], to: JobStatus, *, actor: str, note: str
     given = list(ids)
     if to in _OUTCOMES:
         return land_jobs(given, _OUTCOMES[to], actor=actor, note=note)
-    if to != J.PENDING:
-        how = "assigned" if to == J.IN_PROGRESS else "made to wait"
-        refusal = InvalidJob(f"A job becomes {to.label.lower()} by being {how}.", field="status")
+    if refusal := _not_by_hand(to):
         return Jobs(refused=dict.fromkeys(given, refusal))
     lock_graph()
     failed = set(Job.objects.filter(pk__in=given, status=J.FAILED).values_list("pk", flat=True))

@@ -91,7 +91,7 @@ def _unless(*statuses: RunnerStatus) -> Callable[[Runner], str]:
     return lambda runner: "" if runner.status in statuses else f"It is {runner.status}."
 
 
-def _why_not_stop(runner: Runner) -> str:
+def _why_not_stop(runner: Runner, **parameters: Any) -> str:
     # A stop also calls off a restart that is due.
     return "It has ended." if runner.status in TERMINAL and runner.restart_at is None else ""
 

@@ -171,13 +171,16 @@ function isTyped(field) {
   const first = [...field.options].findIndex((option) => option.defaultSelected);
   return field === document.activeElement || field.selectedIndex > Math.max(first, 0);
 }
-document.body.addEventListener("htmx:beforeRequest", (event) => {
-  const why = event.detail.requestConfig.triggeringEvent?.type;
-  if (!["live:workforce", "live:approval"].includes(why) || !isBusy(event.target)) return;
-  event.preventDefault();
-  if (why === "live:workforce") tellWorkforce();
-  else setTimeout(() => document.body.dispatchEvent(new CustomEvent(why)), 1_000);
-});
+// Asked before the request, and again before its answer takes the place of what was begun meanwhile.
+for (const moment of ["htmx:beforeRequest", "htmx:beforeSwap"]) {
+  document.body.addEventListener(moment, (event) => {
+    const why = event.detail.requestConfig.triggeringEvent?.type;
+    if (!["live:workforce", "live:approval"].includes(why) || !isBusy(event.target)) return;
+    event.preventDefault();
+    if (why === "live:workforce") tellWorkforce();
+    else setTimeout(() => document.body.dispatchEvent(new CustomEvent(why)), 1_000);
+  });
+}
 hear("event", (row) => {
   for (const feed of all("live-feed")) feed.take(row);
   const subject = row.type.split(".")[0];

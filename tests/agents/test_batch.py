@@ -9,6 +9,7 @@ from agents.services import assign_person, create_job, spawn_agents
 from runners.exceptions import InvalidRequest
 from runners.models import Operation
 from runners.services.operations import begin_operation, preview, run_operation
+from tests.agents.factories import make_agent, make_job, make_work
 from tests.callers import make_user, operator
 from tests.runners.factories import make_node, make_project
 
@@ -75,9 +76,37 @@ def test_jobs_change_their_status_by_the_verb_that_leads_there() -> None:
     assign_person(begun.pk, make_user("ada"), actor="user:ada")
     operation = done("job.set_status", {}, status="completed")
     assert dict(Job.objects.values_list("title", "status")) == {"Open": "pending", "Begun": "completed"}
-    assert operation.items.get(target_id=open_job.pk).result == "failed"
+    skipped = operation.items.get(target_id=open_job.pk)
+    assert (skipped.result, skipped.message) == (
+        "skipped", f"{open_job.pk} is pending: it cannot become completed.",
+    )  # fmt: skip
     with pytest.raises(InvalidRequest, match="wants the parameter status"):
         begin_operation("job.set_status", {}, actor="user:ada")
+
+
+def test_a_preview_tells_each_exception_that_would_be() -> None:
+    make_node()
+    work, idle = make_work(), make_agent()
+    loose = make_job()
+    needed = make_job()
+    waiting = make_job(dependencies=[needed.pk])
+    assert work.agent is not None
+    exceptions = {
+        ("agent.kill", None): {idle.name},
+        ("agent.revive", None): {idle.name, work.agent.name},
+        ("agent.delete", None): {work.agent.name},
+        ("job.delete", None): {work.job_id},
+        ("job.set_status", "completed"): {loose.pk, needed.pk, waiting.pk},
+        ("job.set_status", "in_progress"): {loose.pk, needed.pk, waiting.pk, work.job_id},
+        ("job.set_status", "cancelled"): set(),
+    }
+    for (verb, status), names in exceptions.items():
+        parameters = {"status": status} if status else {}
+        shown = preview(verb, {}, parameters)
+        assert {each.name for each in shown.exceptions} == names, verb
+    # What waits goes first, so that what it waits for may go too.
+    operation = done("job.delete", {})
+    assert (operation.done, operation.skipped, operation.failed) == (3, 1, 0)
 
 
 def test_an_unknown_filter_is_an_error_for_it_might_have_meant_less() -> None:

@@ -51,12 +51,12 @@ class Preview:
 def preview(name: str, wanted: Filter, parameters: Parameters | None = None) -> Preview:
     """Return how many items match, and which of them would be refused. Changes nothing. Raises InvalidRequest."""
     verb = verb_named(name)
-    verb.read_parameters(parameters or {})
+    given = verb.read_parameters(parameters or {})
     told: list[Exempt] = []
     count = refused = 0
     for item in verb.matching(wanted).iterator(chunk_size=BATCH_ROWS):
         count += 1
-        reason = verb.why_not(item)
+        reason = verb.why_not(item, **given)
         if reason:
             refused += 1
             if len(told) < EXCEPTIONS_TOLD:

@@ -68,15 +68,15 @@ def _do(operation: Operation, verb: Verb, items: Sequence[OperationItem]) -> Non
         return
     for item in items:
         target = targets.get(item.target_id)
-        reason = _why_skip(verb, target)
+        reason = _why_skip(operation, verb, target)
         if reason:
             _settle(item, ItemResult.SKIPPED, reason)
         else:
             _act(operation, verb, item, target)
 
 
-def _why_skip(verb: Verb, target: Any) -> str:
-    return verb.why_not(target) if target is not None else "It is gone."
+def _why_skip(operation: Operation, verb: Verb, target: Any) -> str:
+    return verb.why_not(target, **operation.parameters) if target is not None else "It is gone."
 
 
 def _act_on_all(operation: Operation, verb: Verb, items: Sequence[OperationItem], targets: Targets) -> bool:
@@ -90,7 +90,7 @@ def _act_on_all(operation: Operation, verb: Verb, items: Sequence[OperationItem]
             if not Operation.objects.select_for_update().get(pk=operation.pk).is_open:
                 return True
             mine = _claimed(items)
-            skipped = {item: _why_skip(verb, targets.get(item.target_id)) for item in mine}
+            skipped = {item: _why_skip(operation, verb, targets.get(item.target_id)) for item in mine}
             wanted = {targets[item.target_id].pk: item for item, reason in skipped.items() if not reason}
             came = verb.act_many(list(wanted), actor=operation.actor, **operation.parameters)
             for refusal in came.refused.values():

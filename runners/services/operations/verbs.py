@@ -28,8 +28,8 @@ class Verb:
     permission: str
     #: Return the rows that match a filter. Raises InvalidRequest for a filter that makes no sense.
     matching: Callable[[Filter], QuerySet[Any]]
-    #: Return why it would be refused for this row, in one sentence; "" when it may be done. Changes nothing.
-    why_not: Callable[[Any], str]
+    #: Return why it would be refused for this row with these parameters, in one sentence; "" when it may be done.
+    why_not: Callable[..., str]
     #: Do it to one item, given its id, in the caller's transaction. What it raises of `refusals` is told of the item.
     act: Callable[..., object]
     #: Do it to several, given their ids, in the caller's transaction and few statements. Same rules, same traces.
