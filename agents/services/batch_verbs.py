@@ -160,7 +160,7 @@ def _set_statuses(ids: Sequence[str], *, actor: str, status: str) -> Several[str
 def _verb(
     name: str,
     label: str,
-    why_not: Callable[[Any], str],
+    why_not: Callable[..., str],
     act: Callable[..., object],
     act_many: Callable[..., Several[Any, Any]] | None = None,
     **more: Any,

@@ -16,6 +16,7 @@ from agents.jsonl.lines import in_directory
 from agents.models import Agent, Dependency, Job, JobMove, Personality, TimeEntry, Todo
 from agents.services import create_agent, create_job
 from agents.services.transfer import ImportReport, export_files, import_files
+from benchmarks import jsonl as measured
 from tests.callers import operator, reader
 
 pytestmark = pytest.mark.django_db
@@ -299,3 +300,16 @@ def test_the_api_takes_files_in_and_gives_them_out(tmp_path: Path) -> None:
         assert json.loads(files.read("jobs/jobs.jsonl")) == DONE
     assert api.post("/api/v1/workforce/import/", {}, format="multipart").status_code == 422
     assert reader().post("/api/v1/workforce/import/", {}, format="multipart").status_code == 403
+
+
+def test_the_lines_that_are_measured_are_all_good_ones_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in {"AGENTS": 10, "JOBS": 70, "TODOS": 40, "TIMES": 80}.items():
+        monkeypatch.setattr(measured, name, count)
+    measured._write(tmp_path / "from")
+    for _ in range(2):
+        report = import_files(in_directory(tmp_path / "from"), zone=ZoneInfo("UTC"), actor="user:ada")
+        assert report.complaints.count == 0
+    call_command("export_jsonl", str(tmp_path / "to"), zone="UTC")
+    assert sum(path.read_text().count("\n") for path in (tmp_path / "to").rglob("*.jsonl")) == 200
