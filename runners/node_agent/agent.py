@@ -6,6 +6,7 @@ database for as long as the disk lasts.
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
@@ -139,15 +140,24 @@ class NodeAgent:
             await self._register()
 
     async def _read_for_ever(self) -> None:
+        looked_at = 0.0
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), LOOK_SECONDS)
-                names, self.nudged = self.nudged, set()
-            except TimeoutError:
-                self.reader.look()
-                names = set(self.reader.open)
             self.wake.clear()
-            await keep_trying("read", partial(self.reader.read, names))
+            names, self.nudged = self.nudged, set()
+            # Also while one of them floods.
+            if time.monotonic() >= looked_at + LOOK_SECONDS:
+                self.reader.look()
+                names |= set(self.reader.open)
+                looked_at = time.monotonic()
+            await keep_trying("read", partial(self._read, names))
+
+    async def _read(self, names: set[str]) -> None:
+        if more := await self.reader.read(names):
+            # A turn each: one that tells more than the database takes must not keep the others waiting.
+            self.nudged |= more
+            self.wake.set()
 
     async def _measure(self) -> None:
         """Write the figures of all live runners in one statement, and tell the live views."""

@@ -49,17 +49,18 @@ class Reader:
         self.open[attempt.name] = attempt
         log.info("attempt_adopted", run=attempt.name)
 
-    async def read(self, names: Iterable[str]) -> None:
-        """Read all there is of these attempts, some at a time. Not for two tasks at once."""
+    async def read(self, names: Iterable[str]) -> set[str]:
+        """Give these attempts a turn each; return those of which there is more. Not for two tasks at once."""
+        more: set[str] = set()
         waiting = [attempt for name in names if (attempt := self._readable(name))]
         while waiting:
             group, waiting = waiting[:GROUP_ATTEMPTS], waiting[GROUP_ATTEMPTS:]
             found = await in_database(partial(take_in, group, self.clock.ahead))
-            again = [attempt for attempt in group if attempt.key not in found]
+            waiting = [attempt for attempt in group if attempt.key not in found] + waiting
             for attempt in group:
                 if (read := found.get(attempt.key)) is not None and self._reached(attempt, *read):
-                    again.append(attempt)
-            waiting = again + waiting
+                    more.add(attempt.name)
+        return more
 
     def _readable(self, name: str) -> Attempt | None:
         if name not in self._known and (new := find_attempt(self.runs / name)):
