@@ -113,7 +113,8 @@ def test_a_limit_of_the_provider_is_on_the_runners_page(client: Client) -> None:
     limit = {"activity": "rate_limited", "activity_until": timezone.now(), "activity_note": "The weekly limit."}
     Observation.objects.filter(runner=runner).update(**limit)
     page = client.get(f"/runners/{runner.pk}/").content.decode()
-    assert "Rate limited until" in page
+    assert "Rate limited" in page
+    assert " until <time" in page
     assert "The weekly limit." in page
     Observation.objects.filter(runner=runner).update(activity="")
     assert "Is about" not in client.get(f"/runners/{runner.pk}/").content.decode()
