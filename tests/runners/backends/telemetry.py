@@ -22,6 +22,8 @@ from runners.shim.loop import Loop
 from tests.fake_models import Usage
 
 Record = dict[str, Any]
+#: What was asked to stop and has not ended by then is killed, as by the shim: OpenCode has ignored a SIGINT.
+GRACE_SECONDS = 30.0
 
 
 class Process:
@@ -29,6 +31,7 @@ class Process:
 
     def __init__(self, command: Command, *, env: Mapping[str, str], cwd: Path) -> None:
         self.records: list[Record] = []
+        self._asked_to_stop = False
         self._arrived = threading.Condition()
         pipe = subprocess.PIPE
         self._following = Following(Loop(), asdict(command.follow) if command.follow else None, self._followed)
@@ -48,6 +51,7 @@ class Process:
     def send(self, signal_number: signal.Signals, *, as_stop: bool = False) -> None:
         """Send a signal; `as_stop`: an operator asked for it, which the shim notes first."""
         if as_stop:
+            self._asked_to_stop = True
             self._add(kind="stopping", reason="asked")
         os.killpg(self._process.pid, signal_number)
 
@@ -67,6 +71,8 @@ class Process:
     def finish(self, timeout_seconds: float = 150) -> list[Record]:
         """Return the records of the whole run when it has ended."""
         try:
+            if self._asked_to_stop:
+                self._end_after_grace()
             code = self._process.wait(timeout_seconds)
         finally:
             self.kill()
@@ -76,6 +82,12 @@ class Process:
         ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
         self._add(kind="exit", reason="", rusage={}, duration_seconds=0.0, **ended)
         return self.records
+
+    def _end_after_grace(self) -> None:
+        try:
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self, name: str, stream: IO[bytes]) -> None:
         with stream:

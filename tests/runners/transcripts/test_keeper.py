@@ -328,18 +328,23 @@ def test_a_database_that_is_away_delays_and_loses_nothing(node: Node, monkeypatc
     assert node.stored() == node.file()
 
 
+@pytest.fixture
+def small_parts(settings: Any) -> None:
+    """Stored at once, a kilobyte a part. Set once: each setting lies over those before it."""
+    settings.TRANSCRIPT_PART_SECONDS = 0
+    settings.TRANSCRIPT_PART_KB = 1
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_way_of_growing_stopping_and_starting_gives_the_same_transcript(
-    data: st.DataObject, directory: Path, tmp_path_factory: pytest.TempPathFactory, settings: Any
+    data: st.DataObject, directory: Path, tmp_path_factory: pytest.TempPathFactory, small_parts: None
 ) -> None:
-    settings.TRANSCRIPT_PART_SECONDS = 0
-    settings.TRANSCRIPT_PART_KB = 1
     node = Node(tmp_path_factory.mktemp("runs"), make_runner())
-    text = data.draw(st.lists(st.sampled_from(["x", " ", "\r\n", TOKEN, "\x1b[31m", "é" * 50, "y" * 600]), max_size=30))
+    text = data.draw(st.lists(st.sampled_from(["x", " ", "\r\n", TOKEN, "\x1b[31m", "é" * 50, "y" * 600]), max_size=12))
     whole = "".join(text) + " end\r\n"
     while whole:
-        size = data.draw(st.integers(1, 400))
+        size = data.draw(st.integers(15, 400))
         node.print(event(whole[:size]))
         whole = whole[size:]
         if data.draw(st.booleans()):
