@@ -155,14 +155,16 @@ def test_relays_broker_and_database_killed_under_load_lose_nothing(
 
 def read_everything(reader: Reader) -> None:
     """Read until nothing has come for a while. By consuming: to get one message after the other would take minutes."""
-    reader.channel.basic_consume(
+    tag = reader.channel.basic_consume(
         reader.queue, no_ack=True, callback=lambda message: reader.events.append(json.loads(message.body))
     )
     while True:
         try:
             reader.connection.drain_events(timeout=QUIET_SECONDS)
         except TimeoutError:
-            return
+            break
+    # Its queue is deleted next: who still consumes is told so as an error.
+    reader.channel.basic_cancel(tag)
 
 
 def start_again(server: RabbitMQ) -> None:
