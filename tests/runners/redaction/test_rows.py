@@ -86,7 +86,8 @@ def test_what_a_program_says_uses_and_fails_with_is_stored_without_its_secrets(t
     assert runner.reason.startswith("refused: [github_token]***")
     counts = redactions_of_runners([runner.pk])[runner.pk]
     assert counts == [RuleCount("github_token", 1, 5), RuleCount("named_secret", 1, 1)]
-    assert redactions_of_sessions([runner.session_id]) == {runner.session_id: counts}  # type: ignore[list-item]
+    assert runner.session is not None
+    assert redactions_of_sessions([runner.session.pk]) == {runner.session.pk: counts}
 
 
 def test_a_batch_that_comes_again_is_not_counted_again(tmp_path: Path) -> None:
