@@ -82,6 +82,14 @@ def tell_refusal(request: HttpRequest, error: RunnerError | AgentError) -> None:
     messages.error(request, error.message)
 
 
+def tell_outcome(request: HttpRequest, act: Callable[[], str], *refusals: type[Exception]) -> None:
+    """Do what was asked; the next page shows the sentence that it returns, or that of one of these refusals."""
+    try:
+        messages.success(request, act())
+    except refusals as refusal:
+        messages.error(request, str(refusal))
+
+
 def page_of(request: HttpRequest, rows: Any, size: int = PAGE_SIZE) -> Page[Any]:
     """Return the page that the address asks for, or the nearest there is."""
     return Paginator(rows, size).get_page(request.GET.get("page"))

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.notification_forms import RuleRows, TargetForm, rows_of
-from dashboard.page import live_page, need, page_of, query_without, show
+from dashboard.page import live_page, need, page_of, query_without, show, tell_outcome
 from outbox.actors import actor_of
 from outbox.exceptions import NotificationRefused
 from outbox.models import Notification, NotificationItem, NotificationRule, NotificationTarget
@@ -80,7 +80,7 @@ def act_on_target(request: HttpRequest, name: str, verb: str) -> HttpResponse:
         raise Http404
     need(request, DELETE if verb == "delete" else CHANGE)
     found = get_object_or_404(NotificationTarget, name=name)
-    _do(request, lambda: VERBS[verb](found, actor_of(request)))
+    tell_outcome(request, lambda: VERBS[verb](found, actor_of(request)), NotificationRefused)
     return redirect(reverse("dashboard:notifications") if verb == "delete" else _address(found))
 
 
@@ -95,7 +95,7 @@ def send_again(request: HttpRequest, message_id: int) -> HttpResponse:
         again(found, actor=actor_of(request))
         return "It is on its way again."
 
-    _do(request, send)
+    tell_outcome(request, send, NotificationRefused)
     return redirect(_address(found.target))
 
 
@@ -155,14 +155,6 @@ VERBS: dict[str, Callable[[NotificationTarget, str], str]] = {
     "off": _switch_off,
     "delete": _delete,
 }
-
-
-def _do(request: HttpRequest, act: Callable[[], str]) -> None:
-    """Do it, and tell what came of it on the next page."""
-    try:
-        messages.success(request, act())
-    except NotificationRefused as refusal:
-        messages.error(request, refusal.message)
 
 
 def _address(target: NotificationTarget) -> str:

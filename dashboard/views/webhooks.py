@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -14,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from dashboard.page import live_page, need, page_of, query_without, show
+from dashboard.page import live_page, need, page_of, query_without, show, tell_outcome
 from dashboard.webhook_forms import WebhookForm
 from outbox.actors import actor_of
 from outbox.exceptions import WebhookInactive, WebhookRefused
@@ -122,7 +121,7 @@ def act_on_webhook(request: HttpRequest, webhook_id: UUID, verb: str) -> HttpRes
         raise Http404
     need(request, "outbox.delete_webhook" if verb == "delete" else CHANGE)
     found = get_object_or_404(Webhook, pk=webhook_id)
-    _do(request, lambda: VERBS[verb](found, actor_of(request)))
+    tell_outcome(request, lambda: VERBS[verb](found, actor_of(request)), WebhookRefused, WebhookInactive)
     here = reverse("dashboard:webhook", args=[webhook_id])
     return redirect(reverse("dashboard:webhooks") if verb == "delete" else here)
 
@@ -138,7 +137,7 @@ def send_again(request: HttpRequest, webhook_id: UUID, delivery_id: int) -> Http
         redeliver(found, actor=actor_of(request))
         return "It is on its way again."
 
-    _do(request, again)
+    tell_outcome(request, again, WebhookRefused, WebhookInactive)
     return redirect(reverse("dashboard:delivery", args=[webhook_id, delivery_id]))
 
 
@@ -174,14 +173,6 @@ VERBS: dict[str, Callable[[Webhook, str], str]] = {
     "again": _redeliver_failed,
     "delete": _delete,
 }
-
-
-def _do(request: HttpRequest, act: Callable[[], str]) -> None:
-    """Do it, and tell what came of it on the next page."""
-    try:
-        messages.success(request, act())
-    except (WebhookRefused, WebhookInactive) as refusal:
-        messages.error(request, str(refusal))
 
 
 def _delivery(webhook_id: UUID, delivery_id: int) -> WebhookDelivery:
