@@ -51,11 +51,10 @@ def enter_all_usage(told: Sequence[Told[UsageFact]]) -> list[Charge]:
         return []
     prices = PriceBook.read() if any(fact.cost_usd is None for _, fact in fresh) else PriceBook([])
     made = [(_entry(each.session, each.runner, fact, prices), fact) for each, fact in fresh]
-    settled = [
-        pair
-        for session_id in ids
-        for pair in _settle(session_id, [(entry, fact) for entry, fact in made if entry.session_id == session_id])
-    ]
+    by_session: dict[UUID, list[tuple[UsageEntry, UsageFact]]] = {}
+    for entry, fact in made:
+        by_session.setdefault(entry.session_id, []).append((entry, fact))
+    settled = [pair for session_id, several in by_session.items() for pair in _settle(session_id, several)]
     entries = [entry for entry, _ in made]
     insert_unseen(entries, ("session", "key"))
     for entry, covered in settled:
