@@ -81,9 +81,12 @@ class PersonalityForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         try:
-            get_backend(cleaned.get("default_backend", "")).check_flags(cleaned.get("flags", []))
+            backend = get_backend(cleaned.get("default_backend", ""))
+            backend.check_flags(cleaned.get("flags", []))
+            backend.check_approvals(cleaned.get("approvals", ""))
         except InvalidRequest as refusal:
-            self.add_error("flags" if refusal.facts.get("field") == "flags" else "default_backend", refusal.message)
+            field = str(refusal.facts.get("field"))
+            self.add_error(field if field in {"flags", "approvals"} else "default_backend", refusal.message)
         return cleaned
 
 
@@ -103,7 +106,7 @@ class PersonalityAdmin(ModelAdmin):  # type: ignore[misc]
     fieldsets = [
         (None, {"fields": ["name", "description", "role_prompt"]}),
         ("Character", {"fields": [("strengths", "specialties"), ("work_style", "communication_style")]}),
-        ("Program", {"fields": [("default_backend", "model"), ("flags", "argv")]}),
+        ("Program", {"fields": [("default_backend", "model"), ("flags", "argv"), "approvals"]}),
         ("Limits", {"fields": [("max_minutes", "max_restarts", "grace_seconds"), "limits"]}),
     ]
     inlines = [VersionInline]

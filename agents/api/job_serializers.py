@@ -9,7 +9,7 @@ from agents.figures import JobFigures
 from agents.models import Assignment, Comment, Deliverable, Job, JobMove
 from agents.states import JobStatus, Priority
 from runners.api.strict import StrictSerializer
-from runners.states import OnLimit
+from runners.states import ApprovalMode, OnLimit
 
 MAX_WORD = 60
 
@@ -151,6 +151,11 @@ class AssignSerializer(StrictSerializer):
     person = serializers.CharField(max_length=150, required=False, help_text="Name of a person.")
     on_limit = serializers.ChoiceField(
         choices=OnLimit.choices, default=OnLimit.REFUSE, help_text="wait: the runner is queued when there is no place."
+    )
+    approvals = serializers.ChoiceField(
+        choices=ApprovalMode.choices,
+        required=False,
+        help_text="What an agent's program may not do by itself is denied, or asked for; without it, as its role says.",
     )
 
     def validate(self, attrs: Any) -> Any:

@@ -263,14 +263,16 @@ class JobViewSet(viewsets.GenericViewSet[Job]):
         return kind(jobs, many=True, context=context).data
 
 
-def _assign(job: Job, request: Request, *, on_limit: str, agent: str = "", person: str = "") -> Assignment:
+def _assign(
+    job: Job, request: Request, *, on_limit: str, agent: str = "", person: str = "", approvals: str = ""
+) -> Assignment:
     actor = actor_of(request)
     if person:
         return assign_person(job.pk, person_named(person), actor=actor)
     worker = Agent.objects.filter(name=agent).first()
     if worker is None:
         raise InvalidJob(f"There is no agent {agent!r}.", field="agent")
-    return assign_job(job.pk, worker.pk, actor=actor, user=request.user, on_limit=on_limit)
+    return assign_job(job.pk, worker.pk, actor=actor, user=request.user, on_limit=on_limit, approvals=approvals)
 
 
 @extend_schema_view(

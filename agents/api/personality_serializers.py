@@ -5,6 +5,7 @@ from rest_framework import serializers
 from agents.models import Personality, PersonalityVersion
 from runners.api.serializers import LimitsSerializer
 from runners.api.strict import StrictSerializer
+from runners.states import ApprovalMode
 
 MAX_WORD = 60
 
@@ -34,6 +35,7 @@ class PersonalitySerializer(serializers.ModelSerializer[Personality]):
             "limits",
             "max_restarts",
             "grace_seconds",
+            "approvals",
             "version",
             "updated_at",
         ]
@@ -82,6 +84,11 @@ class PersonalityChangeSerializer(StrictSerializer):
         required=False, min_value=0, max_value=100, help_text="How often a failed run is started again by itself."
     )
     grace_seconds = serializers.IntegerField(required=False, min_value=0, max_value=3600)
+    approvals = serializers.ChoiceField(
+        choices=ApprovalMode.choices,
+        required=False,
+        help_text="What its program may not do by itself is denied, or asked for where it can: see /approvals/.",
+    )
 
 
 class NewPersonalitySerializer(PersonalityChangeSerializer):

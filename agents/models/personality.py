@@ -1,7 +1,10 @@
 """A role, and what it was at each of its versions."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
+
+from runners.states import ApprovalMode
 
 
 class Personality(models.Model):
@@ -35,12 +38,21 @@ class Personality(models.Model):
         default=0, help_text="How often a failed run is started again by itself before it counts as failed."
     )
     grace_seconds = models.PositiveIntegerField(default=10, help_text="From SIGINT to SIGKILL when a run is stopped.")
+    approvals = models.CharField(
+        max_length=4,
+        choices=ApprovalMode,
+        default=ApprovalMode.DENY,
+        help_text="What becomes of what the program may not do by itself. Asked for, rules or people answer.",
+    )
     version = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         verbose_name_plural = "personalities"
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(name="personality_approvals_known", condition=Q(approvals__in=ApprovalMode.values))
+        ]
 
     def __str__(self) -> str:
         return self.name

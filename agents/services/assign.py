@@ -13,11 +13,12 @@ from agents.services.time import start_clock_of
 from agents.services.todos import begin_todo
 from agents.states import AVAILABLE, AgentStatus, Decision, JobStatus
 from agents.transitions import locked_agent, locked_job, move, move_job
+from runners.backends import get_backend
 from runners.backends.base import LaunchRequest
 from runners.models import Project
 from runners.services import launch_runner
 from runners.services.limits import within_project
-from runners.states import Isolation, OnLimit, RestartPolicy
+from runners.states import ApprovalMode, Isolation, OnLimit, RestartPolicy
 
 
 @transaction.atomic
@@ -29,11 +30,12 @@ def assign_job(
     user: Any = None,
     backend: str = "",
     on_limit: str = OnLimit.REFUSE,
+    approvals: str = "",
 ) -> Assignment:
     """Give a job to an agent: its runner is launched in the job's project with the rendered prompt.
 
-    `backend` is used instead of the personality's. Raises JobMoveRefused, AgentMoveRefused, InvalidJob, and
-    LaunchRefused where the runner is refused; then nothing was written.
+    `backend` and `approvals` are used instead of the personality's. Raises JobMoveRefused, AgentMoveRefused,
+    InvalidJob, and LaunchRefused where the runner is refused; then nothing was written.
     """
     job = locked_job(job_id)
     _check_ready(job)
@@ -43,7 +45,7 @@ def assign_job(
     if agent.assignments.open().exists():
         raise AgentMoveRefused(f"The last runner of {agent.name} has not ended yet.", status=agent.status)
     project = _project(job, agent)
-    request = _request(job, agent, project, backend=backend, on_limit=on_limit)
+    request = _request(job, agent, project, backend=backend, on_limit=on_limit, approvals=approvals)
     runner = launch_runner(project.name, request, actor=actor, user=user)
     assignment = Assignment.objects.create(
         job=job,
@@ -90,7 +92,7 @@ def _project(job: Job, agent: Agent) -> Project:
     return project
 
 
-def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit: str) -> LaunchRequest:
+def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit: str, approvals: str) -> LaunchRequest:
     role = agent.personality
     own = not backend or backend == role.default_backend
     return LaunchRequest(
@@ -111,10 +113,16 @@ def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit
         restart_policy=RestartPolicy.ON_FAILURE if role.max_restarts else RestartPolicy.NEVER,
         max_restarts=role.max_restarts,
         on_limit=on_limit,
+        approvals=approvals or _approvals(role, backend or role.default_backend),
         # Their budgets count it.
         agent_name=agent.name,
         personality_name=role.name,
     )
+
+
+def _approvals(role: Personality, backend: str) -> str:
+    # A program that cannot ask denies: less than the role allows, never more.
+    return role.approvals if get_backend(backend).asks else ApprovalMode.DENY
 
 
 def _limits(role: Personality) -> dict[str, int]:

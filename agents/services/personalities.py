@@ -81,9 +81,11 @@ def checked_limits(limits: Any) -> dict[str, int]:
 
 
 def _check_backend(personality: Personality) -> None:
-    """Raise InvalidAgent if the backend is not there, or does not know the flags."""
+    """Raise InvalidAgent if the backend is not there, does not know the flags, or cannot ask where it should."""
     try:
-        get_backend(personality.default_backend).check_flags(personality.flags)
+        backend = get_backend(personality.default_backend)
+        backend.check_flags(personality.flags)
+        backend.check_approvals(personality.approvals)
     except InvalidRequest as error:
         field = "default_backend" if error.facts.get("field") == "backend" else error.facts.get("field")
         raise InvalidAgent(error.message, field=field) from None

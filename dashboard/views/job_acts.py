@@ -29,7 +29,7 @@ from dashboard.page import live_page, need, tell_refusal
 from dashboard.workforce_forms import words
 from runners.actors import actor_of
 from runners.exceptions import RunnerError
-from runners.states import OnLimit
+from runners.states import ApprovalMode, OnLimit
 
 MAX_NOTE = 300
 #: Verbs that take a note.
@@ -81,7 +81,11 @@ def _assign(request: HttpRequest, job: Job) -> str:
     if agent is None:
         raise InvalidJob(f"There is no agent {name!r}." if name else "Choose an agent or a person.", field="agent")
     limit = OnLimit.WAIT if request.POST.get("wait") else OnLimit.REFUSE
-    assign_job(job.pk, agent.pk, actor=actor, user=request.user, on_limit=limit)
+    # Empty: as its role says. What is no mode, nobody chose.
+    approvals = request.POST.get("approvals", "")
+    if approvals and approvals not in ApprovalMode.values:
+        raise InvalidJob(f"What it may not do by itself is one of {', '.join(ApprovalMode.values)}.", field="approvals")
+    assign_job(job.pk, agent.pk, actor=actor, user=request.user, on_limit=limit, approvals=approvals)
     return f"{agent.name} works on {job.pk}."
 
 

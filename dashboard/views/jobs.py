@@ -25,6 +25,7 @@ from dashboard.workforce_forms import EditForm, JobForm
 from runners.actors import actor_of
 from runners.exceptions import RunnerError
 from runners.models import Project
+from runners.states import ApprovalMode
 
 #: Agents offered in the list of a job's page; others are assigned through the API or by a wish.
 OFFERED = 200
@@ -151,4 +152,4 @@ def _offers(request: HttpRequest, found: Job) -> dict[str, Any]:
     if found.project_id:
         agents = agents.filter(Q(project=found.project_id) | Q(project__isnull=True))
     people = get_user_model().objects.filter(is_active=True).order_by("username").values_list("username", flat=True)
-    return {"agents": list(agents[:OFFERED]), "people": list(people[:OFFERED])}
+    return {"agents": list(agents[:OFFERED]), "people": list(people[:OFFERED]), "approvals": ApprovalMode.choices}

@@ -298,10 +298,14 @@ class Backend(ABC):
         if self.prompt == "required" and not request.prompt.strip():
             raise InvalidRequest(f"The {self.name} backend needs a prompt.", field="prompt")
         _refuse_nul(request)
-        if request.approvals == ApprovalMode.ASK and not self.asks:
-            raise InvalidRequest(f"The {self.name} backend cannot ask for approval.", field="approvals")
+        self.check_approvals(request.approvals)
         self.check_conversation(request)
         self.check_flags(request.flags)
+
+    def check_approvals(self, mode: str) -> None:
+        """Raise InvalidRequest if what it may not do by itself should be asked for, and it cannot."""
+        if mode == ApprovalMode.ASK and not self.asks:
+            raise InvalidRequest(f"The {self.name} backend cannot ask for approval.", field="approvals")
 
     @property
     def goes_on(self) -> bool:

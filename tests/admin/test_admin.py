@@ -183,12 +183,14 @@ def test_a_personality_is_edited_as_a_version_and_checked(staff: Client) -> None
     address = reverse("admin:agents_personality_change", args=[cadet.pk])
     wanted = {"description": "New.", "default_backend": "claude_code", "strengths": "one\ntwo", "flags": "--nonsense"}
     assert b"does not know the flag --nonsense" in staff.post(address, wanted).content
-    wanted |= {"flags": "", "max_restarts": "0", "grace_seconds": "10"}
+    wanted |= {"flags": "", "max_restarts": "0", "grace_seconds": "10", "approvals": "ask"}
     wanted |= {"versions-TOTAL_FORMS": "0", "versions-INITIAL_FORMS": "0"}
     assert b"to fill in" in staff.post(address, {**wanted, "role_prompt": "{{ job.titel }}"}).content
+    assert b"cannot ask for approval" in staff.post(address, {**wanted, "default_backend": "codex"}).content
     assert staff.post(address, wanted).status_code == 302
     cadet.refresh_from_db()
     assert (cadet.version, cadet.strengths, cadet.description) == (2, ["one", "two"], "New.")
+    assert cadet.approvals == "ask"
 
 
 def test_an_agent_is_made_by_the_service_and_retired(staff: Client) -> None:

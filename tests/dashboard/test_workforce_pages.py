@@ -22,7 +22,7 @@ from agents.services import (
 from agents.services.assign import assign_person
 from dashboard.dependency_graph import graph_of
 from outbox.models import Entry
-from runners.models import Operation
+from runners.models import Operation, Runner
 from runners.services.operations import run_operation, verb_named
 from tests.agents.factories import ACTOR, make_agent, make_job, make_personality, make_work, now_of, run_and_end
 from tests.callers import make_user
@@ -220,6 +220,16 @@ def test_a_job_is_assigned_to_an_agent_or_a_person_and_brought_to_its_end(client
     assert (now_of(job).status, now_of(job).reason) == ("pending", "Not now.")
     refused = client.post(f"/jobs/{mine.pk}/assign/", {"agent": agent.name}, follow=True)
     assert "it cannot start" in said(refused)
+
+
+def test_one_run_may_ask_where_its_role_denies(client: Client) -> None:
+    make_node(programs={"claude_code": {"path": "/bin/claude", "version": "1"}})
+    agent = make_agent(project=make_project(), role=make_personality(default_backend="claude_code", argv=[]))
+    job = make_job()
+    page = client.post(f"/jobs/{job.pk}/assign/", {"agent": agent.name, "approvals": "perhaps"}, follow=True)
+    assert "one of deny, ask" in said(page)
+    client.post(f"/jobs/{job.pk}/assign/", {"agent": agent.name, "approvals": "ask"})
+    assert Runner.objects.get().approvals == "ask"
 
 
 def test_a_job_without_any_project_is_not_launched_and_the_page_says_why(client: Client) -> None:
