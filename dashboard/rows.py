@@ -205,6 +205,12 @@ def _subject_page(data: Mapping[str, Any]) -> str:
     return reverse("dashboard:events")
 
 
+def _who(entry: Entry) -> str:
+    """Return what the sentence of an event is about: of a todo or clock it is whose it is."""
+    named = ("name", "agent", "title", "worker", "project", "node", "verb", "label", "description", "host")
+    return next((str(entry.data[name]) for name in named if entry.data.get(name)), entry.subject)
+
+
 def event_row(entry: Entry) -> Row:
     """Return an event as a line of the feed."""
     data = entry.data
@@ -214,7 +220,7 @@ def event_row(entry: Entry) -> Row:
         "sequence": entry.sequence,
         "type": entry.type,
         "status": data.get("status") or "event",
-        "who": data.get("name") or data.get("title") or data.get("project") or data.get("verb") or entry.subject,
+        "who": _who(entry),
         "text": sentence(entry.type, data),
         "project": data.get("project") or "",
         "actor": data.get("actor") or "",

@@ -48,16 +48,38 @@ def _arrived(data: Data) -> str:
     return f"is {'in error' if status == 'error' else status}{_because(data)}"
 
 
+def _fields_changed(data: Data) -> str:
+    fields = data.get("fields") or data.get("changed") or ["settings"]
+    return f"has new {', '.join(map(str, fields))}".replace("_", " ")
+
+
 def _job_changed(data: Data) -> str:
-    fields = [str(each) for each in data.get("fields") or []]
-    if fields == ["decision"]:
+    if data.get("fields") == ["decision"]:
         return "asks what to do" if data.get("decision") else "has its decision"
-    return f"has new {', '.join(fields)}".replace("_", " ")
+    return _fields_changed(data)
 
 
 def _answered(data: Data) -> str:
     by = f"by the rule {data['rule']}" if data.get("rule") else f"by {data.get('actor') or 'somebody'}"
     return f"was {data.get('state')} {by}: {data.get('wants', '')}"[:160]
+
+
+def _clock(deed: str) -> Callable[[Data], str]:
+    return lambda data: f"{deed}{' of ' + data['job_id'] if data.get('job_id') else ''}"
+
+
+def _todo(deed: str) -> Callable[[Data], str]:
+    return lambda data: f"{deed}: {data.get('title', '')}"[:160]
+
+
+def _dispatched(data: Data) -> str:
+    return "gives out its jobs by itself" if data.get("enabled") else "leaves its jobs to be given out by hand"
+
+
+def _imported(data: Data) -> str:
+    new, updated = (sum(int(n) for n in dict(data.get(name) or {}).values()) for name in ("new", "updated"))
+    amiss = f", {data['complaints']} of its lines not understood" if data.get("complaints") else ""
+    return f"was imported: {new} new, {updated} updated{amiss}"
 
 
 _SENTENCES: dict[str, Callable[[Data], str]] = {
@@ -82,15 +104,38 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "approval.expired": lambda data: f"was not answered in time: {data.get('wants', '')}"[:160],
     "approval.withdrawn": lambda data: f"asks no more: {data.get('wants', '')}"[:160],
     "limit.reached": lambda data: f"must wait for its provider: {data.get('reason', '')}",
-    "limit.cleared": lambda data: f"may go on with {data.get('label', '')}",
+    "limit.cleared": lambda data: "may be used again",
     "operation.started": lambda data: f"began on {data.get('total')}",
     "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
     "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",
     **{f"agent.{status}": _arrived for status in AgentStatus},
+    "agent.changed": _fields_changed,
+    "agent.deleted": lambda data: "was deleted",
     "agent.thought": lambda data: f"thinks: {data.get('text', '')}"[:160],
     **{f"job.{status}": _arrived for status in JobStatus},
     "job.in_progress": lambda data: f"is being worked on by {data.get('worker') or 'somebody'}",
     "job.changed": _job_changed,
+    "job.deleted": lambda data: "was deleted",
+    "todo.pending": _todo("has something to do"),
+    "todo.in_progress": _todo("is at"),
+    "todo.completed": _todo("has done"),
+    "todo.deleted": _todo("has nothing to do any more about"),
+    "time.started": _clock("started the clock"),
+    "time.paused": _clock("paused the clock"),
+    "time.resumed": _clock("went on with the clock"),
+    "time.stopped": _clock("stopped the clock"),
+    "time.entered": _clock("entered hours"),
+    "personality.changed": lambda data: f"is a role in version {data.get('version')} now",
+    "dispatch.changed": _dispatched,
+    "workforce.imported": _imported,
+    "project.created": lambda data: "is a project now",
+    "project.changed": _fields_changed,
+    "project.archived": lambda data: "was archived",
+    "node.draining": lambda data: "takes no new runners",
+    "node.undrained": lambda data: "takes runners again",
+    "webhook.disabled": lambda data: f"was switched off as a webhook{_because(data)}",
+    "webhook.ping": lambda data: "was tried out as a webhook",
+    "system.alert": lambda data: str(data.get("detail", ""))[:160],
     "session.created": lambda data: f"began a {data.get('backend', '')} session".replace("  ", " "),
     "session.resumed": lambda data: "goes on with an earlier session",
 }
