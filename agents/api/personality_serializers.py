@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from agents.models import Personality, PersonalityVersion
-from runners.api.serializers import LimitsSerializer
+from runners.api.limits_serializers import LimitsSerializer
 from runners.api.strict import StrictSerializer
 from runners.states import ApprovalMode
 

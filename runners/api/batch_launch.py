@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser, User
 from rest_framework import serializers
 
-from runners.api.serializers import LaunchSerializer, RunnerSerializer, launch_request
+from runners.api.launch_serializers import LaunchSerializer, launch_request
+from runners.api.runner_serializers import RunnerSerializer
 from runners.api.strict import StrictSerializer
 from runners.backends.base import LaunchRequest
 from runners.exceptions import RunnerError

@@ -16,10 +16,10 @@ from rest_framework.response import Response
 from runners.actors import actor_of
 from runners.api.batch_launch import BatchLaunchedSerializer, BatchLaunchSerializer, launch_batch, shown
 from runners.api.filters import RunnerFilter
+from runners.api.launch_serializers import LaunchSerializer
 from runners.api.permissions import ActPermissions
-from runners.api.serializers import (
+from runners.api.runner_serializers import (
     AttemptSerializer,
-    LaunchSerializer,
     QueuePlaceSerializer,
     RunnerMoveSerializer,
     RunnerSerializer,

@@ -16,10 +16,12 @@ from rest_framework.response import Response
 
 from runners.actors import actor_of
 from runners.api.filters import MessageFilter, SessionFilter
+from runners.api.launch_serializers import GoOnSerializer
 from runners.api.pagination import AfterPagination, SearchPagination
 from runners.api.permissions import ActPermissions
+from runners.api.runner_serializers import RunnerSerializer
 from runners.api.search_views import SessionHitsSerializer
-from runners.api.serializers import GoOnSerializer, MessageSerializer, RunnerSerializer, SessionSerializer
+from runners.api.session_serializers import MessageSerializer, SessionSerializer
 from runners.api.transcripts import FILE, KIND, file_response, kind_of
 from runners.models import Message, Runner, Session
 from runners.services.answers import tokens_of_messages

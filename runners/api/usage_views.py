@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from runners.api.filters import UsageFilter
 from runners.api.permissions import ActPermissions
-from runners.api.serializers import UsageEntrySerializer
+from runners.api.usage_serializers import UsageEntrySerializer
 from runners.models import UsageEntry
 from runners.services.usage_summary import BY_DAY, GROUPS, summarize, total_of
 from runners.zones import zone_names

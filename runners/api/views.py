@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from runners.actors import actor_of
 from runners.api.filters import ProjectFilter
 from runners.api.permissions import ActPermissions
-from runners.api.serializers import (
+from runners.api.project_serializers import (
     NewProjectSerializer,
     NodeSerializer,
     ProjectChangeSerializer,

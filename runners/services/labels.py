@@ -8,6 +8,8 @@ from runners.exceptions import InvalidRequest
 #: gpu, zone=eu-1, arch/arm64. No comma: the settings of a node separate by it.
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=/:-]{0,59}")
 MAX_LABELS = 20
+#: How long a label may be, and a tag of a project.
+MAX_WORD = 60
 
 
 def check_labels(labels: Iterable[str]) -> None:
