@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from django.db import transaction
+
 from runners.backends import get_backend
 from runners.backends.base import Backend, LaunchRequest
 from runners.exceptions import EngineNotFound, NoNodeAvailable, ProgramNotFound, ProviderLimited, QuotaExceeded
@@ -92,11 +94,7 @@ class Places:
                 limited = limit if limited is None else min(limit, limited, key=lambda each: each.until)
                 nodes = [other for other in nodes if other != node]
                 continue
-            if node.pk not in self._free:
-                # Counted again under the lock: another launch may have taken the slot since.
-                self._lock([node.pk])
-                continue
-            if self._free[node.pk] > 0:
+            if self._has_slot(node):
                 return node
             nodes = [other for other in nodes if other != node]
         if limited:
@@ -121,6 +119,20 @@ class Places:
                 node.free = free.get(node.pk, 0)  # type: ignore[attr-defined] # as accepting() annotates it
             self._fitting[need] = nodes
         return [node for node in self._fitting[need] if self._seen_free(node) > 0]
+
+    def _has_slot(self, node: Node) -> bool:
+        """Say whether a node has a free slot, counted under its lock: another launch may have taken it since."""
+        if node.pk in self._free:
+            return self._free[node.pk] > 0
+        before = transaction.savepoint()
+        self._lock([node.pk])
+        if self._free[node.pk] > 0:
+            transaction.savepoint_commit(before)
+            return True
+        # Its lock goes with the savepoint: whoever held it while waiting for the next one's could wait in a circle.
+        transaction.savepoint_rollback(before)
+        del self._free[node.pk]
+        return False
 
     def _seen_free(self, node: Node) -> int:
         return self._free.get(node.pk, getattr(node, "free", 0))

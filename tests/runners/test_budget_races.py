@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from outbox.models import Entry
 from runners.exceptions import BudgetSpent
@@ -18,6 +18,7 @@ from runners.services.enforcement import enforce_budget
 from runners.services.prices import reprice_unknown
 from runners.services.standing import standing_of
 from runners.states import RunnerStatus
+from tests.locks import somebody_waits_for_a_lock
 from tests.runners.factories import make_node, make_project
 from tests.runners.teller import hand_over, report, starting
 from tests.runners.teller import teller as teller
@@ -39,12 +40,6 @@ def apart(threads: ThreadPoolExecutor, work: Callable[[], Result]) -> "Future[Re
             connections.close_all()
 
     return threads.submit(run)
-
-
-def somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_of_many_ingests_at_once_every_token_counts_and_each_threshold_is_told_once() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 
 from outbox.models import Entry
 from outbox.states import Kind
@@ -20,10 +20,14 @@ from runners.exceptions import (
     ProjectNotActive,
     QuotaExceeded,
 )
-from runners.models import Runner, RunnerMove
+from runners.models import Node, Runner, RunnerMove
 from runners.services import archive_project, launch_runner
+from runners.services.places import NODE_LOCK
+from runners.sql import lock_for_transaction
 from runners.states import NodeStatus, RunnerStatus
+from tests.locks import somebody_waits_for
 from tests.runners.factories import make_node, make_project, make_runner
+from tests.stack import wait_until
 
 TRUE = LaunchRequest(backend="command", argv=["true"])
 
@@ -156,6 +160,41 @@ def test_of_two_launches_racing_for_the_last_place_exactly_one_wins(limited_by: 
         assert outcomes == [{"quota": "QuotaExceeded", "slots": "NoNodeAvailable"}[limited_by], "launched"]
         node.status = NodeStatus.OFFLINE
         node.save()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_looks_on_for_a_slot_keeps_no_full_node_from_others() -> None:
+    """A batch takes the locks of nodes in their order: with the second one held here, it would wait in a circle."""
+    project, first, second = make_project(), make_node(slots=2), make_node(slots=3)
+    taken, filled = threading.Event(), threading.Event()
+
+    def fill() -> None:
+        with transaction.atomic():
+            lock_for_transaction(NODE_LOCK, second.pk)
+            taken.set()
+            for _ in range(3):
+                make_runner(node=second)
+            assert filled.wait(20)
+        connections.close_all()
+
+    def launch() -> Node | None:
+        try:
+            return launch_runner(project.name, TRUE, actor="user:ada").node
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as threads:
+        filling = threads.submit(fill)
+        with transaction.atomic():
+            lock_for_transaction(NODE_LOCK, first.pk)
+            assert taken.wait(20)
+            launching = threads.submit(launch)
+            wait_until(lambda: somebody_waits_for(NODE_LOCK, second.pk), "it saw the slots of the second node")
+            filled.set()
+            wait_until(lambda: somebody_waits_for(NODE_LOCK, first.pk), "it looks on")
+            lock_for_transaction(NODE_LOCK, second.pk)
+        filling.result()
+        assert launching.result() == first
 
 
 def test_the_workspace_roots_of_the_tests_are_not_the_whole_disk() -> None:
