@@ -23,7 +23,7 @@ from runners.services.conversation import Told, add_all_messages
 from runners.services.late import ingest_late
 from runners.services.ledger import Charge, enter_all_usage
 from runners.services.lifecycle import ACTOR, MOVING, apply_record, write
-from runners.services.provider_limits import note_limits
+from runners.services.provider_limits import Heard, hear_limit, note_limits
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
@@ -70,8 +70,6 @@ class Taking:
     observation: Observation
     runner: Runner
     facts: list[Fact] = field(default_factory=list)
-    #: Until when its provider's limit holds, if that is why it gave up.
-    limited_until: datetime | None = None
 
 
 def ingest(batch: Batch) -> int:
@@ -136,11 +134,10 @@ def _take_in(
     for taking in takings:
         if taking.runner.approvals == ApprovalMode.ASK:
             _hear_questions(taking)
-        has_ended = any(record.get("kind") == "exit" for record in taking.batch.records)
-        taking.limited_until = note_limits(taking.runner, taking.observation, taking.facts, has_ended=has_ended)
+    waits = note_limits(filter(None, map(_heard, takings)))
     with bunched():
         for taking in takings:
-            _follow(taking, moves)
+            _follow(taking, moves, limited_until=waits.get(taking.runner.pk))
     write(moves)
     update_together([taking.observation for taking in takings], ("telemetry_offset", "parser_state", *activity.COLUMNS))
     hold_if_spent([taking.runner for taking in takings if _just_runs(taking)])
@@ -175,15 +172,20 @@ def _hear_questions(taking: Taking) -> None:
     approvals.note_given(taking.runner, taking.batch.records)
 
 
-def _follow(taking: Taking, moves: Moves) -> None:
-    """Move the runner as its records say."""
+def _heard(taking: Taking) -> Heard | None:
+    has_ended = any(record.get("kind") == "exit" for record in taking.batch.records)
+    return hear_limit(taking.runner, taking.observation, taking.facts, has_ended=has_ended)
+
+
+def _follow(taking: Taking, moves: Moves, *, limited_until: datetime | None) -> None:
+    """Move the runner as its records say. `limited_until`: it gave up, and its provider's limit holds until then."""
     state = taking.observation.parser_state
     for fact in taking.facts:
         if isinstance(fact, FailureFact):
             state["failure"] = fact.reason
     for record in taking.batch.records:
         if record.get("kind") in MOVING:
-            apply_record(moves, taking.runner, record, state, limited_until=taking.limited_until)
+            apply_record(moves, taking.runner, record, state, limited_until=limited_until)
     note_redactions(taking.runner.pk, taking.runner.session_id, TranscriptKind.TELEMETRY, taking.batch.findings)
 
 

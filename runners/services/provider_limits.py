@@ -5,6 +5,7 @@ All moments are the database's. A limit of which nobody said when it ends is tri
 
 import random
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -36,11 +37,22 @@ SAME = timedelta(seconds=30)
 QUIET = timedelta(hours=1)
 
 
-def note_limits(runner: Runner, observation: Observation, facts: Iterable[Fact], *, has_ended: bool) -> datetime | None:
-    """Note what the locked `runner`'s program tells of its provider's limit; in the transaction of its telemetry.
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What a runner's program told of its provider's limit."""
 
-    Return until when the program gave up: it ended, and a limit was the last thing it told.
-    """
+    runner: Runner
+    credential: str
+    label: str
+    #: The latest end that it was told; None: it was told none.
+    until: datetime | None
+    note: str
+    #: It ended, and a limit was the last thing it told.
+    gave_up: bool
+
+
+def hear_limit(runner: Runner, observation: Observation, facts: Iterable[Fact], *, has_ended: bool) -> Heard | None:
+    """Return what the program tells of a limit that is to hold others too; None: nothing."""
     told = [fact for fact in facts if isinstance(fact, StateFact) and fact.activity == Activity.RATE_LIMITED]
     gave_up = has_ended and observation.activity == Activity.RATE_LIMITED
     backend = get_backend(runner.backend)
@@ -51,13 +63,31 @@ def note_limits(runner: Runner, observation: Observation, facts: Iterable[Fact],
     if not ends and not gave_up:
         return None
     credential = credential_of(backend, runner.credential, runner.node)
-    limit = _locked(credential, credential_label(backend, credential, runner.node), now)
-    note = observation.activity_note or (told[-1].note if told else "")
-    if ends:
-        _reached(limit, runner, until=max(ends), note=note, now=now)
-    elif not limit.in_force(now):
-        _reached(limit, runner, until=None, note=note, now=now)
-    return limit.until if gave_up else None
+    return Heard(
+        runner=runner,
+        credential=credential,
+        label=credential_label(backend, credential, runner.node),
+        until=max(ends, default=None),
+        note=observation.activity_note or (told[-1].note if told else ""),
+        gave_up=gave_up,
+    )
+
+
+def note_limits(heard: Iterable[Heard]) -> dict[UUID, datetime]:
+    """Note what the programs of locked runners told; in the transaction of their telemetry.
+
+    Return until when those wait that gave up. Limits are locked in their order: of two node agents that hear of the
+    same ones, one waits for the other, never both.
+    """
+    waits: dict[UUID, datetime] = {}
+    for each in sorted(heard, key=lambda each: each.credential):
+        now = database_now()
+        limit = _locked(each.credential, each.label, now)
+        if each.until or not limit.in_force(now):
+            _reached(limit, each.runner, until=each.until, note=each.note, now=now)
+        if each.gave_up:
+            waits[each.runner.pk] = limit.until
+    return waits
 
 
 def _locked(credential: str, label: str, now: datetime) -> ProviderLimit:

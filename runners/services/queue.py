@@ -83,7 +83,7 @@ class Passed:
     needs: list[tuple[str, str, list[str]]] = field(default_factory=list)
     #: Backend, account of their own, runtime and labels of those that wait for a provider.
     limited: list[dict[str, object]] = field(default_factory=list)
-    #: Those whose conversation is on a node that has no slot: others may need that node for less.
+    #: Those whose conversation is on a node that cannot take them now: others may need that node for less.
     runners: list[UUID] = field(default_factory=list)
     #: Scope and key of budgets that are spent.
     scopes: list[tuple[str, str]] = field(default_factory=list)
@@ -121,7 +121,7 @@ def _start_next(passed: Passed) -> int | None:
         passed.projects.add(runner.project_id)
         return 0
     except ProviderLimited as refusal:
-        passed.limited.append(_wait_for_provider(runner, refusal))
+        _wait_for_provider(runner, refusal, home, passed)
         return 0
     except NoNodeAvailable:
         if home is not None:
@@ -142,14 +142,20 @@ def _start_next(passed: Passed) -> int | None:
     return 1
 
 
-def _wait_for_provider(runner: Runner, refusal: ProviderLimited) -> dict[str, object]:
-    """Show it, and those that wait for the same, for what they wait; return what they have in common."""
-    like = {name: getattr(runner, name) for name in ("backend", "credential", "runtime", "labels")}
-    like["ignores_limit"] = False
+def _wait_for_provider(runner: Runner, refusal: ProviderLimited, home: Node | None, passed: Passed) -> None:
+    """Show it, and those that wait for the same, for what they wait, and pass them over."""
+    queued = Runner.objects.filter(status=RunnerStatus.QUEUED)
+    if home is not None:
+        # That is the account of its home; others may go to a node of another.
+        passed.runners.append(runner.pk)
+        queued = queued.filter(pk=runner.pk)
+    else:
+        like = {name: getattr(runner, name) for name in ("backend", "credential", "runtime", "labels")}
+        like["ignores_limit"] = False
+        passed.limited.append(like)
+        queued = queued.filter(**like)
     reason = f"{WAITS_FOR_PROVIDER}{refusal.message}"[:200]
-    queued = Runner.objects.filter(status=RunnerStatus.QUEUED, **like)
     queued.exclude(reason=reason).update(reason=reason)
-    return like
 
 
 def _forget_limits() -> None:

@@ -1,26 +1,30 @@
 """A provider's limit holds everyone of the same account until its end, and nobody else, and never for ever."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from outbox.models import AuditEntry, Entry
 from runners.backends import get_backend
 from runners.backends.base import LaunchRequest
 from runners.exceptions import MoveRefused, ProviderLimited
-from runners.models import ProviderLimit, Runner
+from runners.models import ProviderLimit, Runner, Session
 from runners.services import launch_runner, stop_runner
 from runners.services.credentials import credential_of, node_credentials, own_credential
+from runners.services.ingest import Batch, ingest_all
 from runners.services.provider_limits import clear_limit, start_anyway
 from runners.services.queue import restart_due, start_queued
 from runners.sql import database_now
 from tests.callers import client_of, make_user, operator, reader
-from tests.runners.factories import make_node, make_project
+from tests.locks import somebody_waits_for_a_lock
+from tests.runners.factories import make_node, make_project, make_runner
 from tests.runners.teller import STARTED, Teller, hand_over, report, starting
 from tests.runners.teller import teller as teller
+from tests.stack import wait_until
 
 pytestmark = pytest.mark.django_db
 EXIT = {"t": 9.0, "kind": "exit", "code": 1, "signal": None, "reason": "exited"}
@@ -119,6 +123,24 @@ def test_those_that_wait_for_a_provider_hold_up_nobody_else() -> None:
     other.project.quota.max_concurrent_runners = 1
     other.project.quota.save()
     assert start_queued() == 1
+
+
+def test_who_goes_on_where_its_conversation_is_holds_up_nobody_who_may_go_elsewhere() -> None:
+    project = make_project()
+    runner = running(project=project, session=Session.objects.create(project=project, backend="teller"))
+    hand_over(runner, report(session="their-id"), report(say="The limit is near.", key="m1"), start=10)
+    limited(runner, in_an_hour(), start=30, ends=True)
+    resumes = launch(runner.project, conversation_mode="resume", session_id=str(runner.session_id))
+    other = make_node(slots=1, credentials={"teller": "key-another"})
+    filler = make_runner(node=other)
+    anywhere = launch(runner.project)
+    assert (resumes.status, anywhere.status) == ("queued", "queued")
+    Runner.objects.filter(pk=filler.pk).update(status="terminated", ended_at=database_now())
+    assert start_queued() == 1
+    for each in (resumes, anywhere):
+        each.refresh_from_db()
+    assert (resumes.status, anywhere.status, anywhere.node) == ("queued", "starting", other)
+    assert resumes.reason.startswith("waits: provider limit of Teller as signed in on ")
 
 
 def test_a_short_wait_is_the_programs_own_affair_and_a_past_one_is_over() -> None:
@@ -239,6 +261,31 @@ def test_two_programs_that_are_told_at_once_are_told_of_one_limit() -> None:
         thread.join()
     assert ProviderLimit.objects.get().until == until
     assert Entry.objects.filter(type="limit.reached").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limits_of_many_accounts_are_noted_in_one_order_whatever_was_heard_first() -> None:
+    """Another node agent has noted the first, and is about to note the second."""
+    runners = [running(node=make_node(credentials={"teller": f"key-{name}"})) for name in "ba"]
+    for runner in runners:
+        limited(runner, in_an_hour())
+    later = report(about="rate_limited", until=(in_an_hour() + timedelta(hours=1)).timestamp())
+
+    def hear() -> None:
+        try:
+            ingest_all([Batch(runner.pk, runner.generation, 20, 30, [later]) for runner in runners])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            limits = ProviderLimit.objects.select_for_update().order_by("credential")
+            assert limits[0].credential == "tellers:key-a"
+            hearing = threads.submit(hear)
+            wait_until(somebody_waits_for_a_lock, "the other has come to the first as well")
+            assert [limit.credential for limit in limits] == ["tellers:key-a", "tellers:key-b"]
+        hearing.result()
+    assert all(limit.until > in_an_hour() for limit in ProviderLimit.objects.all())
 
 
 def test_the_api_lists_limits_and_ends_them_by_permission() -> None:
