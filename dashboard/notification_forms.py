@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from dashboard.workforce_forms import words
 from outbox.models import NotificationTarget
 from outbox.states import Severity
 
@@ -74,13 +75,18 @@ class RuleForm(forms.Form):
     severity = forms.ChoiceField(choices=Severity.choices, initial=Severity.WARNING, label="At least")
     projects = forms.CharField(required=False, widget=forms.TextInput(attrs={"placeholder": "all"}))
 
+    def clean_event_types(self) -> list[str]:
+        return words(self.cleaned_data["event_types"])
+
+    def clean_projects(self) -> list[str]:
+        projects = words(self.cleaned_data["projects"])
+        if projects and self.cleaned_data.get("event_types") == []:
+            raise forms.ValidationError("Of which events? Empty both, and it is no rule.")
+        return projects
+
     def rule(self) -> dict[str, Any] | None:
-        """Return what a service takes; None for a row without events, of which nothing may be typed at all."""
-        types = _list(self.cleaned_data.get("event_types", ""))
-        if not types:
-            return None
-        projects = _list(self.cleaned_data["projects"])
-        return {"event_types": types, "severity": self.cleaned_data["severity"], "projects": projects}
+        """Return what a service takes; None for an empty row."""
+        return dict(self.cleaned_data) if self.cleaned_data.get("event_types") else None
 
 
 RuleRows = forms.formset_factory(RuleForm, extra=SPARE_RULES, max_num=20)
@@ -98,7 +104,3 @@ def rows_of(target: NotificationTarget | None) -> list[dict[str, Any]]:
         }
         for rule in target.rules.all()
     ]
-
-
-def _list(text: str) -> list[str]:
-    return text.replace(",", " ").split()

@@ -4,6 +4,8 @@ from typing import Any
 
 from django import forms
 
+from dashboard.workforce_forms import words
+
 
 class WebhookForm(forms.Form):
     """A new webhook as typed."""
@@ -26,16 +28,12 @@ class WebhookForm(forms.Form):
     )
 
     def clean_event_types(self) -> list[str]:
-        return _list(self.cleaned_data["event_types"])
+        return words(self.cleaned_data["event_types"])
 
     def clean_projects(self) -> list[str]:
-        return _list(self.cleaned_data["projects"])
+        return words(self.cleaned_data["projects"])
 
     def refuse(self, message: str, facts: Any) -> None:
         """Show a refusal at the field it names, else above the form."""
         field = facts.get("field")
         self.add_error(field if field in self.fields else None, message)
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

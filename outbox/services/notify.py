@@ -1,4 +1,4 @@
-"""Note what each target must be told, in the transaction that hands on the events."""
+"""Note what each target must be told."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -127,6 +127,7 @@ def test_an_edit_changes_what_is_given_and_keeps_the_url(staff: Client, receiver
         ("quiet_until", "late", "valid time"),
         ("rules-0-event_types", "Runner Started!", "Started!"),
         ("rules-0-severity", "huge", "Select a valid choice"),
+        ("rules-1-projects", "shop", "Of which events?"),
         ("rules-TOTAL_FORMS", "none", "management"),
     ],
 )
