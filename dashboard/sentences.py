@@ -109,6 +109,7 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "operation.progress": lambda data: f"{_handled(data)} of {data.get('total')}",
     "operation.finished": lambda data: f"is {data.get('status')}: {_handled(data)} of {data.get('total')}",
     **{f"agent.{status}": _arrived for status in AgentStatus},
+    "agent.completed": lambda data: "has finished its job",
     "agent.changed": _fields_changed,
     "agent.deleted": lambda data: "was deleted",
     "agent.thought": lambda data: f"thinks: {data.get('text', '')}"[:160],

@@ -117,4 +117,4 @@ def test_a_limit_of_the_provider_is_on_the_runners_page(client: Client) -> None:
     assert " until <time" in page
     assert "The weekly limit." in page
     Observation.objects.filter(runner=runner).update(activity="")
-    assert "Is about" not in client.get(f"/runners/{runner.pk}/").content.decode()
+    assert "<dt>Is about</dt><dd>\N{EN DASH}</dd>" in client.get(f"/runners/{runner.pk}/").content.decode()

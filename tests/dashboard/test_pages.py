@@ -1,5 +1,6 @@
 """The pages, as a browser without JavaScript sees them."""
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -45,6 +46,14 @@ def test_an_empty_page_says_what_to_do(client: Client, address: str) -> None:
     response = client.get(address)
     assert response.status_code == 200
     assert response["Content-Security-Policy"].startswith("default-src 'self'")
+
+
+def test_each_key_leads_to_one_page_and_is_in_the_list_of_keys(client: Client) -> None:
+    page = client.get("/").content.decode()
+    keys = re.findall(r'data-key="g(\w)"', page)
+    assert len(keys) > 10
+    assert sorted(set(keys)) == sorted(keys)
+    assert sorted(re.findall(r"<kbd>g</kbd> <kbd>(\w)</kbd>", page)) == sorted(keys)
 
 
 def test_signing_in_leads_to_the_overview(operator: User) -> None:
