@@ -1,4 +1,4 @@
-"""What people type: a launch, a project."""
+"""What people type of a launch."""
 
 import shlex
 from typing import Any
@@ -158,42 +158,6 @@ class LaunchForm(forms.Form):
         """Show a refusal at the field it names, else above the form."""
         named = {"argv": "command", "path": "workspace", "at_message": None}.get(field or "", field)
         self.add_error(named if named in self.fields else None, message)
-
-
-class ProjectForm(forms.Form):
-    """A new project as typed."""
-
-    name = forms.SlugField(max_length=63, help_text="Short: letters, digits and hyphens. It is part of addresses.")
-    path = forms.CharField(
-        max_length=1_024,
-        label="Directory",
-        help_text="An absolute directory that is there already, usually a git repository.",
-        widget=forms.TextInput(attrs={"class": "mono"}),
-    )
-    description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
-    tags = forms.CharField(required=False, help_text="Separated by commas.")
-    isolation = forms.ChoiceField(
-        required=False, choices=Isolation.choices, initial=Isolation.NONE, help_text="Each launch may choose."
-    )
-    worktree_end = forms.ChoiceField(
-        required=False,
-        choices=WorktreeEnd.choices,
-        initial=WorktreeEnd.KEEP,
-        label="A worktree, when its runner has ended",
-    )
-
-    def clean_tags(self) -> list[str]:
-        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
-
-    def clean_isolation(self) -> str:
-        return self.cleaned_data["isolation"] or Isolation.NONE
-
-    def clean_worktree_end(self) -> str:
-        return self.cleaned_data["worktree_end"] or WorktreeEnd.KEEP
-
-    def refuse(self, message: str, field: str | None) -> None:
-        """Show a refusal at the field it names, else above the form."""
-        self.add_error(field if field in self.fields else None, message)
 
 
 def initial_launch(query: QueryDict) -> dict[str, Any]:

@@ -66,6 +66,7 @@ urlpatterns = [
     path("projects/", projects.projects, name="projects"),
     path("new-project/", projects.new_project, name="new_project"),
     path("projects/<slug:name>/", projects.project, name="project"),
+    path("projects/<slug:name>/settings/", projects.settings, name="project_settings"),
     path("projects/<slug:name>/archive/", projects.archive, name="archive_project"),
     path("usage/", usage.usage, name="usage"),
     path("budgets/", budgets.budgets, name="budgets"),

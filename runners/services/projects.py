@@ -10,6 +10,7 @@ from django.utils import timezone
 from runners import acts, events
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.models import Project, ResourceQuota
+from runners.services.approvals.rules import set_terms
 from runners.services.limits import limits_of_project, set_limits
 from runners.services.paths import allowed_directory
 from runners.states import Isolation, ProjectStatus, WorktreeEnd
@@ -108,8 +109,13 @@ def archive_project(project: Project, *, actor: str) -> Project:
 
 @transaction.atomic
 def change_project(project: Project, *, actor: str, **changes: Any) -> Project:
-    """Change what was given: columns, max_concurrent_runners (None: the default number), some of the limits."""
+    """Change what was given: columns, max_concurrent_runners (None: the default number), some limits, approval_terms.
+
+    Raises InvalidRequest, RuleRefused.
+    """
     before = _editable(Project.objects.select_for_update().get(pk=project.pk))
+    if terms := changes.pop("approval_terms", {}):
+        set_terms(project, terms, actor=actor)
     set_limits(project, changes.pop("limits", {}))
     if "max_concurrent_runners" in changes:
         _write_quota(project, changes.pop("max_concurrent_runners"))

@@ -44,7 +44,9 @@ def delete_rule(rule: ApprovalRule, *, actor: str) -> None:
 @transaction.atomic
 def set_terms(project: Project, changes: Mapping[str, Any], *, actor: str) -> ApprovalTerms:
     """Set how long a project's questions wait, and what an expired one is told. Raises RuleRefused."""
-    terms = ApprovalTerms.objects.select_for_update().filter(project=project).first() or ApprovalTerms(project=project)
+    # Of two who set the first ones, one sees those of the other.
+    Project.objects.select_for_update().get(pk=project.pk)
+    terms = ApprovalTerms.objects.filter(project=project).first() or ApprovalTerms(project=project)
     before = facts_of(terms)
     for name, value in changes.items():
         setattr(terms, name, value)
