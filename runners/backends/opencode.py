@@ -80,6 +80,9 @@ class OpenCodeBackend(Backend):
         # The prompt goes through its input, which has no limit of length, and cannot be taken for a flag.
         return Command(argv=[*argv, *runner.flags], env={"OPENCODE_DISABLE_AUTOUPDATE": "1"}, stdin=runner.prompt)
 
+    def answer_of(self, message_key: str) -> str:
+        return message_key.partition(":")[0]
+
     def read(self, record: Mapping[str, Any], state: dict[str, Any]) -> Iterable[Fact]:
         return opencode_stream.read(record, state)
 

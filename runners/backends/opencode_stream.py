@@ -2,8 +2,8 @@
 
 Seen with 1.18.33:
 - Every line has the conversation's id. A tool is told when it has finished, its call and its result together.
-- `step_finish` tells the tokens and the cost of one answer; input leaves out the cached tokens, output the reasoning. A
-  model for which it has no price costs 0: that is not known, not free.
+- `step_finish` tells the tokens and the cost of one answer, whose parts all name its `messageID`; input leaves out the
+  cached tokens, output the reasoning. A model for which it has no price costs 0: that is not known, not free.
 - A provider that fails is tried again for up to half a minute without a word; then `error` tells its answer.
 - Nothing tells the model. The prompt is not echoed.
 """
@@ -55,7 +55,8 @@ def _text(record: Line, line: Line, state: State) -> Iterable[Fact]:
     text = words(part.get("text"))
     facts = [*_conversation(line, state), *now(record, state, Activity.WORKING)]
     if text.strip():
-        facts.append(MessageFact(key=_key(part, "text"), role=Role.ASSISTANT, text=text, at=moment(record)))
+        said = key(_answer(part), _own_id(part), "text")
+        facts.append(MessageFact(key=said, role=Role.ASSISTANT, text=text, at=moment(record)))
     return facts
 
 
@@ -64,20 +65,20 @@ def _tool_use(record: Line, line: Line, state: State) -> Iterable[Fact]:
     done = mapping(part.get("state"))
     tool = words(part.get("tool"))[:NAME_LENGTH]
     call = MessageFact(
-        key=_key(part, "call"),
+        key=key(_answer(part), _own_id(part), "call"),
         role=Role.ASSISTANT,
         tool_name=tool,
         tool_input=storable(done.get("input")),
-        call_id=_key(part, length=CALL_ID_LENGTH),
+        call_id=key(_own_id(part), length=CALL_ID_LENGTH),
         at=moment(record),
     )
     result = MessageFact(
-        key=_key(part, "result"),
+        key=key("result", _own_id(part)),
         role=Role.TOOL,
         tool_name=tool,
         text=words(done.get("output")) or words(done.get("error")),
         is_error=done.get("status") == "error",
-        call_id=_key(part, length=CALL_ID_LENGTH),
+        call_id=key(_own_id(part), length=CALL_ID_LENGTH),
         at=moment(record),
     )
     return [*_conversation(line, state), *now(record, state, Activity.WORKING), call, result]
@@ -96,7 +97,7 @@ def _used(record: Line, part: Line, state: State) -> list[Fact]:
     tokens = mapping(part.get("tokens"))
     cache = mapping(tokens.get("cache"))
     used = UsageFact(
-        key=_key(part, "step", length=USAGE_KEY_LENGTH),
+        key=key("usage", _answer(part), _own_id(part), length=USAGE_KEY_LENGTH),
         # provider/model: the price table and the other backends know it without the provider.
         model=words(state.get("model")).partition("/")[2][:NAME_LENGTH] or words(state.get("model"))[:NAME_LENGTH],
         input_tokens=count(tokens.get("input")),
@@ -128,8 +129,12 @@ def _error(record: Line, line: Line, state: State) -> Iterable[Fact]:
     return facts
 
 
-def _key(part: Line, *more: str, length: int = 120) -> str:
-    return key(words(part.get("id")) or digest(str(part)), *more, length=length)
+def _answer(part: Line) -> str:
+    return words(part.get("messageID"))
+
+
+def _own_id(part: Line) -> str:
+    return words(part.get("id")) or digest(str(part))
 
 
 def _nothing(record: Line, line: Line, state: State) -> Iterable[Fact]:

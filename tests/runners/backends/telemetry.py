@@ -135,6 +135,12 @@ class Ledger:
             self.state = json.loads(json.dumps(self.state, sort_keys=True))
         return self
 
+    def tokens_of_answers(self, backend: Backend) -> list[Usage]:
+        """Return for each message what the answer used that it is of, as the API finds it: by the keys."""
+        answers = [backend.answer_of(message.key) for message in self.messages.values()]
+        entries = {answer: [f for k, f in self.usage.items() if k.startswith(f"usage:{answer}:")] for answer in answers}
+        return [sum(map(_usage, entries[answer]), Usage()) for answer in answers]
+
     def next_run(self) -> Ledger:
         """Go on as a resumed session does: of the parser's memory only the totals are handed on."""
         totals = self.state.get("totals")

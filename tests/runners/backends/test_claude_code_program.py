@@ -71,6 +71,16 @@ def rounded(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.00000001"))
 
 
+def test_what_was_said_tells_what_its_answer_used(start: Start, model_server: ModelServer) -> None:
+    first, second = Usage(input_tokens=10, output_tokens=50), Usage(input_tokens=5, output_tokens=7)
+    model_server.script(
+        Answer(Text("I will look."), shell("echo seen"), usage=first), Answer("I have seen it.", usage=second)
+    )
+    ledger = Ledger().take(BACKEND, start().finish())
+    assert [role for role, _, _ in ledger.said()] == ["assistant", "assistant", "tool", "assistant"]
+    assert ledger.tokens_of_answers(BACKEND) == [first, first, Usage(), second]
+
+
 def test_a_run_becomes_messages_tokens_and_cost_and_changes_the_workspace(
     start: Start, model_server: ModelServer, session: Session, worktree: Path
 ) -> None:
