@@ -39,6 +39,11 @@ class Replay:
     def is_running(self) -> bool:
         return self.attempt.status not in TERMINAL
 
+    @property
+    def goes_live(self) -> bool:
+        """Its terminal can be watched from the recording's end on."""
+        return self.is_running and not self.is_drawn
+
 
 def attempts_of(session: Session) -> list[Attempt]:
     """Return the attempts that worked in the session, in their order."""

@@ -1,8 +1,10 @@
 """The replay of an attempt: its recording from storage or node, marks for what was said, a browser that plays it."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from dashboard.push import observed
 from dashboard.replay import attempts_of
 from runners.backends.base import LaunchRequest
 from runners.models import Attempt, Message, Runner, Session, Transcript
@@ -36,6 +39,19 @@ def attempt_of(runner: Runner, **fields: Any) -> Attempt:
 
 def lines(answer: Any) -> list[Any]:
     return [json.loads(line) for line in answer.content.decode().splitlines()]
+
+
+def becomes(page: Page, true: str) -> None:
+    """Wait for it from outside: the page's policy forbids its own polling."""
+    wait_until(lambda: page.evaluate(true), true, 15)
+
+
+def grown(session: Session) -> None:
+    """Tell the pages, as the node agent does once a second."""
+    told = {"node": "here", "rows": [], "sessions": [str(session.pk)]}
+    # In a thread: Playwright's loop runs in this one.
+    with ThreadPoolExecutor() as pool:
+        pool.submit(asyncio.run, observed(told)).result()
 
 
 @pytest.mark.django_db
@@ -159,6 +175,67 @@ def test_a_demo_run_is_replayed_from_its_node_and_from_a_message(
 
     page.goto(f"/sessions/{runner.session_id}/?seek={said.pk}#replay")
     expect(page.locator(f"#m{said.pk}.playing")).to_be_attached(timeout=15_000)
+
+
+@pytest.mark.browser
+def test_at_the_end_of_what_it_has_written_its_terminal_takes_over_live(
+    make_stack: Callable[..., Stack], operator: User, open_page: OpenPage
+) -> None:
+    stack = make_stack()
+    stack.start_runners()
+    stack.start("web")
+    project = make_project()
+    script = "for n in 1 2 3; do echo written $n; sleep 0.2; done; while [ ! -e go ]; do sleep 0.1; done; echo after it"
+    request = LaunchRequest(backend="command", argv=["bash", "-c", f"{script}; read -r word"])
+    runner = stack.wait_for(launch_runner(project.name, request, actor="user:ada"), "running")
+    recording = stack.run_directory(runner) / "output.cast"
+    wait_until(lambda: "written 3" in recording.read_text(), "it has written")
+    page = open_page(stack, operator)
+    page.goto(f"/sessions/{runner.session_id}/?replay=latest")
+    player, live = page.locator("cast-player"), page.locator("terminal-view")
+    expect(player.locator(".ap-term")).to_be_visible()
+    expect(live).to_be_hidden()
+    player.locator(".ap-player").click()
+    expect(live).to_be_visible(timeout=15_000)
+    expect(player).to_be_hidden()
+    (Path(project.path) / "go").touch()
+    becomes(page, "document.querySelector('terminal-view').text.includes('after it')")
+
+    page.get_by_role("button", name="Back to the replay").click()
+    expect(live).to_be_hidden()
+    expect(player.locator(".ap-term")).to_be_visible()
+    # What came since is read.
+    becomes(page, "document.querySelector('cast-player').text.includes('after it')")
+    page.get_by_role("link", name="Its terminal, live").click()
+    expect(live).to_be_visible()
+
+
+@pytest.mark.browser
+def test_the_replay_of_what_is_drawn_goes_on_with_what_is_said(web: Stack, operator: User, open_page: OpenPage) -> None:
+    runner = make_runner(backend="claude_code")
+    attempt_of(runner)
+    talk = Talk(runner)
+    talk.ask("Look into it.")
+    talk.say("Looking.")
+    page = open_page(web, operator)
+    page.goto(f"/sessions/{runner.session_id}/?replay=latest")
+    expect(page.locator("live-state")).to_have_attribute("data-state", "live")
+    screen = page.locator("cast-player .ap-term")
+    page.locator("cast-player .ap-player").click()
+    expect(screen).to_contain_text("Looking.")
+    becomes(page, "document.querySelector('cast-player').isAtEnd()")
+    talk.say("Found it.")
+    grown(talk.session)
+    expect(screen).to_contain_text("Found it.")
+    becomes(page, "document.querySelector('cast-player').isAtEnd()")
+
+    # Who looks at its beginning is left there.
+    page.evaluate("document.querySelector('cast-player').player.seek(0)")
+    expect(screen).not_to_contain_text("Found it.")
+    talk.say("Mended it.")
+    grown(talk.session)
+    expect(page.locator(".talk")).to_contain_text("Mended it.")
+    expect(screen).not_to_contain_text("Mended it.")
 
 
 @pytest.mark.browser
