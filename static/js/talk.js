@@ -66,7 +66,9 @@ class LiveTalk extends HTMLElement {
   }
 
   giveResult(call, item) {
-    call.querySelector(".printed").replaceChildren(...item.querySelector(".printed").childNodes);
+    const printed = call.querySelector(".printed");
+    printed.replaceChildren(...item.querySelector(".printed").childNodes);
+    printed.id = item.id;
     call.dataset.message = item.dataset.message;
     const seconds = Number(item.dataset.at) - Number(call.dataset.at);
     if (seconds >= 1) call.querySelector("[data-took]").textContent = `${Math.floor(seconds)} s`;

@@ -1,6 +1,9 @@
 // Times that go on: <time-elapsed from to> counts up, <time-left to> down, <time-ago at> looks back. One clock serves all.
 const views = new Set();
-setInterval(() => views.forEach((view) => view.isConnected && view.show()), 1_000);
+const showAll = () => views.forEach((view) => view.isConnected && view.show());
+setInterval(showAll, 1_000);
+// A piece of page that was swapped in brings the words of its server along.
+document.body.addEventListener("htmx:afterSwap", showAll);
 
 const two = (number) => String(number).padStart(2, "0");
 
