@@ -1,5 +1,6 @@
 """A real container engine for tests: Podman's API service with a storage of its own, and one image."""
 
+import io
 import json
 import os
 import shutil
@@ -23,6 +24,18 @@ default_ulimits=["nofile=1024:1024","nproc=4096:4096"]
 runtime="runc"
 cgroup_manager="cgroupfs"
 events_logger="file"
+"""
+#: A program of the image that asks as Claude Code does, keeps the answer, and ends when its input does.
+ASKING = """\
+#!/bin/sh
+read -r prompt
+echo '{"type": "system", "subtype": "init", "session_id": "5d0a3f0e-0f6b-4a59-9d0c-1b8f6c1f2a01"}'
+echo '{"type": "control_request", "request_id": "q1", "request": {"subtype": "can_use_tool", "tool_name": "Bash",\
+ "input": {"command": "touch made"}}}'
+read -r answer
+echo "$answer" > answer
+echo '{"type": "result", "subtype": "success", "is_error": false, "result": "Done."}'
+cat > /dev/null
 """
 #: The programs of the image.
 APPLETS = (
@@ -110,6 +123,9 @@ class Podman:
                 link = tarfile.TarInfo(f"bin/{name}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
+            asking = tarfile.TarInfo("bin/claude")
+            asking.mode, asking.size = 0o755, len(ASKING)
+            tar.addfile(asking, io.BytesIO(ASKING.encode()))
             for name in ("tmp", "run", "proc", "sys", "dev", "etc"):
                 place = tarfile.TarInfo(name)
                 place.type, place.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755

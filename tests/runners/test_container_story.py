@@ -1,5 +1,6 @@
 """A runner in a container, with every process real: launched, watched, steered, and ended whatever dies."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from pytest_django.fixtures import Settings
 
 from runners.backends.base import LaunchRequest
 from runners.exceptions import EngineNotFound, InvalidRequest
-from runners.models import Node, Observation, Project, ReconcilerFinding, Runner
+from runners.models import Approval, Node, Observation, Project, ReconcilerFinding, Runner
 from runners.runtimes.engine import GENERATION_LABEL, RUNNER_LABEL, RUNS_LABEL
 from runners.services import launch_runner, pause_runner, restart_runner, resume_runner, stop_runner
+from runners.services.approvals import Decision, decide_approval
 from runners.shim import rundir
 from tests.podman import IMAGE, Podman
 from tests.runners.factories import make_node, make_project
@@ -123,6 +125,25 @@ def test_a_container_outlives_node_agent_and_worker_and_its_end_is_recorded(stac
     stack.start("node agent")
     runner = stack.wait_for(runner, "failed", "terminated")
     assert (runner.status, runner.exit_code) == ("failed", 6)
+
+
+def test_a_program_in_a_container_asks_and_is_answered(stack: Stack, podman: Podman) -> None:
+    """The answer goes through shim, attachment and engine into the input of the program."""
+    project = make_project()
+    asks = LaunchRequest(
+        backend="claude_code", prompt="Make it", runtime="container", image=IMAGE, approvals="ask", name="oak"
+    )
+    runner = launch(project, asks)
+    question = wait_until(lambda: Approval.objects.filter(runner=runner, state="waiting").first(), "it asks")
+    assert question.wants == "Bash: touch made"
+    assert not (Path(project.path) / "answer").exists()
+    decide_approval(question.pk, Decision(allow=True), actor="user:ada")
+    runner = stack.wait_for(runner, "terminated", "failed")
+    assert (runner.status, runner.reason) == ("terminated", "exited")
+    answer = json.loads((Path(project.path) / "answer").read_text())["response"]
+    assert (answer["request_id"], answer["response"]["behavior"]) == ("q1", "allow")
+    question.refresh_from_db()
+    assert question.delivered_at is not None
 
 
 @pytest.mark.usefixtures("allowed")
