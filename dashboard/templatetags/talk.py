@@ -12,6 +12,10 @@ from dashboard.talk import patch_counts as counted
 
 register = template.Library()
 
+#: Arguments that are paths: the end of a long one says more than its beginning.
+_PATHS = frozenset({"file_path", "filePath", "absolute_path", "path"})
+PATH_CHARACTERS = 50
+
 #: The argument that tells most about a call, in this order.
 _TELLING = (
     "command", "cmd", "file_path", "filePath", "absolute_path", "path", "pattern", "url", "query", "description",
@@ -25,8 +29,15 @@ def glance(tool_input: Any) -> str:
     if isinstance(tool_input, dict):
         for name in _TELLING:
             if isinstance(tool_input.get(name), str):
-                return first_line(tool_input[name])
+                return first_line(_end_of_path(tool_input[name]) if name in _PATHS else tool_input[name])
     return "" if tool_input is None else first_line(as_json(tool_input, indent=None))
+
+
+def _end_of_path(path: str) -> str:
+    if len(path) <= PATH_CHARACTERS:
+        return path
+    end = path[-PATH_CHARACTERS:]
+    return f"…{end[end.find('/') :]}" if "/" in end else path
 
 
 @register.filter

@@ -46,7 +46,7 @@ def test_a_limit_is_told_with_its_end_its_words_and_who_waits(client: Client, ad
 def test_of_an_end_that_nobody_told_it_is_said_that_it_is_tried_again(client: Client) -> None:
     limited(running(on_limit="wait"), ends=True)
     page = client.get("/runners/").content.decode()
-    assert "was refused by its provider; tried again" in page
+    assert "was refused by its provider; tried again in <span" in page
     assert "1 runner waits." in page
 
 

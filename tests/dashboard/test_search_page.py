@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Session
+from tests.dashboard.conftest import signed_in
 from tests.runners.factories import make_project, make_runner
 from tests.runners.test_search import NOON, say
 
@@ -34,6 +36,23 @@ def test_a_hit_near_the_end_shows_the_end_and_goes_on_living(client: Client) -> 
     conversation = client.get(f"/sessions/{runner.session_id}/", {"around": str(said.pk)}).content.decode()
     assert f'id="m{said.pk}"' in conversation
     assert "data-frozen" not in conversation
+
+
+def test_from_a_hit_its_session_is_gone_on_with_at_that_message(client: Client, reader: User) -> None:
+    project = make_project()
+    runner = make_runner(
+        backend="claude_code", session=Session.objects.create(project=project, backend="claude_code"), project=project
+    )
+    said = say(runner, "a crane")
+    say(runner, "what followed")
+    page = client.get("/search/", {"q": "crane"}).content.decode()
+    links = re.findall(r'href="(/launch/[^"]+)"', page.partition('class="hit-acts"')[2])
+    resume, fork = [link.replace("&amp;", "&") for link in links]
+    assert resume == f"/launch/?session={runner.session_id}&at={said.pk}"
+    assert fork == f"{resume}&fork=1"
+    form = client.get(fork).context["form"]
+    assert (str(form["session_id"].value()), str(form["at"].value())) == (str(runner.session_id), str(said.pk))
+    assert "hit-acts" not in signed_in(reader).get("/search/", {"q": "crane"}).content.decode()
 
 
 def test_filters_stay_chosen_from_page_to_page(client: Client) -> None:

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dashboard.prose import Prose
 from dashboard.talk import Item, items_of, shown_messages
+from dashboard.templatetags.talk import glance
 from dashboard.tool_changes import MAX_LINES, change_in, patch_in
 from runners.models import Message, Session
 from runners.states import Role
@@ -103,6 +104,12 @@ def test_what_an_editing_tool_changes_is_a_patch(
 @pytest.mark.parametrize("given", [None, 7, [], "x", {}, {"command": "ls"}, {"content": 7}, {"edits": [None, "x"]}])
 def test_what_changes_nothing_is_no_patch(given: object) -> None:
     assert change_in("Write", given) is None
+
+
+def test_of_a_long_path_its_end_is_told() -> None:
+    assert glance({"file_path": "src/till.py"}) == "src/till.py"
+    assert glance({"file_path": f"/srv/{'deep/' * 20}shop/till.py"}) == f"…{'/deep' * 7}/shop/till.py"
+    assert glance({"path": "x" * 60}) == "x" * 60
 
 
 def test_a_patch_in_what_a_tool_printed_is_seen_with_and_without_git() -> None:
