@@ -10,15 +10,18 @@ COLLECTING_LOCK = 0x6F757404
 LOCK_FOR_TRANSACTION = "SELECT pg_advisory_xact_lock(%s)"
 
 # The ORM spends three times as long on an INSERT as the server does, and every change comes through here.
-# Moments are by the database's clock.
+# Moments are by the database's clock. The id is taken once the transaction has its number: services/ground.py counts on
+# it, and CASE keeps the order.
 PUBLISH = """
-    INSERT INTO outbox_entry (event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent,
+    INSERT INTO outbox_entry (id, event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent,
         created_at, status, attempts, max_attempts, error)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp(), 'pending', 0, 12, '')
+    VALUES (CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('outbox_entry_id_seq') END,
+        %s, %s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp(), 'pending', 0, 12, '')
     RETURNING id
 """
 
-# Ids are given in the order of the SELECT, so each aggregate keeps the order of the list.
+# Ids are given in the order of the SELECT, so each aggregate keeps the order of the list; the condition is looked at
+# before any is taken.
 PUBLISH_MANY = """
     INSERT INTO outbox_entry (event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent,
         created_at, status, attempts, max_attempts, error)
@@ -26,28 +29,41 @@ PUBLISH_MANY = """
         statement_timestamp(), 'pending', 0, 12, ''
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[])
         WITH ORDINALITY AS new (event_id, kind, type, aggregate, lane, subject, routing_key, data, place)
+    WHERE pg_current_xact_id() IS NOT NULL
     ORDER BY place
 """
 
-# Both answers come from the ends of an index. Asked with every wake-up, twice.
-STREAM_STATE = """
-    SELECT EXISTS (SELECT FROM outbox_entry WHERE sequence IS NULL),
-        (SELECT coalesce(max(sequence), 0) FROM outbox_entry)
-"""
+# Below which number every transaction had ended when the statement began; and up to where ids have been taken.
+_ENDED = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_REACHED = "coalesce(pg_sequence_last_value('outbox_entry_id_seq'), 0)"
+_TOP = "(SELECT coalesce(max(sequence), 0) FROM outbox_entry)"
+
+# A number that is greater than that of every transaction that has one. (A snapshot's xmax is not: it tells of those
+# that have ended.) It writes nothing, so nothing is waited for.
+NEW_TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
+
+# The answers come from the ends of an index; ORDER BY keeps the planner from reading the table, which it would after a
+# look at a moment when much was new. Asked with every wake-up, twice.
+STREAM_STATE = f"""
+    SELECT (SELECT id FROM outbox_entry WHERE sequence IS NULL AND id > %s ORDER BY id LIMIT 1) IS NOT NULL,
+        {_TOP}, {_ENDED}, {_REACHED}
+"""  # noqa: S608 - only constants go in
 
 # The ORM cannot update from an ordered subquery. nextval is called in the order of the inner query. Three statements in
 # one round trip, which is one transaction: each sees what was committed before it began, so the second sees what the
 # holder of the lock before us has numbered.
 NUMBER = f"""
-    SELECT pg_advisory_xact_lock({NUMBERING_LOCK});
+    SELECT {_ENDED}, pg_advisory_xact_lock({NUMBERING_LOCK});
     UPDATE outbox_entry AS entry SET sequence = numbered.position
     FROM (
         SELECT id, nextval('outbox_position') AS position
-        FROM (SELECT id FROM outbox_entry WHERE sequence IS NULL ORDER BY id LIMIT %(chunk)s) AS waiting
+        FROM (
+            SELECT id FROM outbox_entry WHERE sequence IS NULL AND id > %(ground)s ORDER BY id LIMIT %(chunk)s
+        ) AS waiting
     ) AS numbered
     WHERE entry.id = numbered.id
     RETURNING entry.lane;
-    {STREAM_STATE}
+    SELECT {_TOP}, {_REACHED};
 """  # noqa: S608 - only constants go in
 
 # A lane is locked for the session, not for a transaction: none stays open while messages travel, and the server

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from outbox import prepared, sql
+from outbox.services.ground import ground, rise
 
 #: Rows numbered in one transaction: about 0.2 s, so that no reader waits long for the lock behind a backlog.
 CHUNK = 10_000
@@ -47,16 +48,23 @@ def number_now() -> Numbered:
 
 def _stream_state() -> tuple[bool, int]:
     """Return whether entries wait for a position, and the highest given."""
-    ((unnumbered, top),) = prepared.run(sql.STREAM_STATE, [])
+    stood = ground()
+    ((unnumbered, top, ended, reached),) = prepared.run(sql.STREAM_STATE, [stood.id])
+    if not unnumbered:
+        rise(stood, ended=ended, reached=reached)
     return bool(unnumbered), int(top)
 
 
 def _number_chunk() -> tuple[list[int], int]:
     """Give positions to some entries; return their lanes, and the highest position given."""
+    stood = ground()
     with connection.cursor() as cursor:
-        cursor.execute(sql.NUMBER, {"chunk": CHUNK})
+        cursor.execute(sql.NUMBER, {"chunk": CHUNK, "ground": stood.id})
+        ended, _ = cursor.fetchone()
         cursor.nextset()
         lanes = [lane for (lane,) in cursor.fetchall()]
         cursor.nextset()
-        _, top = cursor.fetchone()
+        top, reached = cursor.fetchone()
+    if len(lanes) < CHUNK:
+        rise(stood, ended=ended, reached=reached)
     return lanes, int(top)

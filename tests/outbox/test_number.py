@@ -1,13 +1,19 @@
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 
 from outbox.models import Entry
-from outbox.services import publish
-from outbox.services.number import number_committed
-from tests.outbox.stream import HAPPENED, happen
+from outbox.services import Event as Fact
+from outbox.services import ground as standing
+from outbox.services import publish, publish_many
+from outbox.services.ground import ground
+from outbox.services.number import is_any_unnumbered, number_committed, number_now
+from tests.outbox.stream import HAPPENED, happen, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -16,10 +22,13 @@ def read_after(position: int) -> list[int]:
     return [entry.data["n"] for entry in Entry.objects.after(position)]
 
 
-def commit_late(published: Event, may_commit: Event) -> None:
+def commit_late(published: Event, may_commit: Event, *, many: bool = False) -> None:
     try:
         with transaction.atomic():
-            publish(HAPPENED, aggregate="a:late", subject="s", routing_key="k", data={"n": 1})
+            if many:
+                publish_many([Fact(HAPPENED, "a:late", "s", "k", {"n": 1})])
+            else:
+                publish(HAPPENED, aggregate="a:late", subject="s", routing_key="k", data={"n": 1})
             published.set()
             assert may_commit.wait(10)
     finally:
@@ -115,3 +124,71 @@ def test_a_rolled_back_numbering_reuses_no_position() -> None:
         given = number_committed()
         transaction.set_rollback(True)
     assert number_committed() > given
+
+
+@contextmanager
+def snapshot_held_open() -> Iterator[None]:
+    """Read as a backup does: vacuum may remove nothing that it could still see."""
+    database = connection.settings_dict
+    with psycopg.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        dbname=database["NAME"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+    ) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM outbox_entry").fetchone()
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _ground_rises_with_each_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "STRIDE", 0)
+
+
+def look_until_the_ground_is(entry: Entry) -> None:
+    """Look as a relay does; other tests' last transactions may still be ending."""
+    wait_for(lambda: number_now() and ground().id >= entry.pk, what="the ground to rise")
+
+
+def test_a_look_begins_behind_what_is_numbered_while_somebody_reads_for_long() -> None:
+    with snapshot_held_open():
+        for n in range(5):
+            newest = happen("a:1", n)
+        look_until_the_ground_is(newest)
+        wait_for(lambda: not is_any_unnumbered() and ground().id >= newest.pk, what="a reader to stand there, too")
+        happen("a:1", 5)
+        assert is_any_unnumbered()
+        number_committed()
+    assert read_after(0) == list(range(6))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_ground_stays_below_a_late_committer_however_often_somebody_looks(many: bool) -> None:
+    look_until_the_ground_is(happen("a:quick", 0))
+    published, may_commit = Event(), Event()
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(commit_late, published, may_commit, many=many)
+        assert published.wait(10)
+        for n in range(2, 12):
+            newest = happen("a:quick", n)
+            number_now()
+            is_any_unnumbered()
+        assert ground().id < newest.pk - 10
+        may_commit.set()
+        late.result()
+    number_committed()
+    assert read_after(0)[-1] == 1
+    look_until_the_ground_is(newest)
+
+
+def test_what_is_numbered_in_a_transaction_is_no_ground_yet() -> None:
+    look_until_the_ground_is(happen("a:1"))
+    newest = happen("a:1", 1)
+    with transaction.atomic():
+        for _ in range(5):
+            number_now()
+        transaction.set_rollback(True)
+    assert ground().id < newest.pk
+    assert is_any_unnumbered()

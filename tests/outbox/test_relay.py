@@ -1,29 +1,20 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from threading import Event
-from typing import Any
-from unittest import mock
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection, transaction
-from django.test import override_settings
-from hypothesis import HealthCheck, given
-from hypothesis import settings as effort
-from hypothesis import strategies as st
+from django.db import connection
 from pytest_django import Settings
 
-from outbox import services
 from outbox.envelope import Outgoing
 from outbox.models import Entry
-from outbox.services import relay as relaying
 from outbox.services.claim import locked_lanes
 from outbox.services.number import number_committed
 from outbox.services.relay import relay_all, relay_once
 from outbox.services.retry import retry
 from outbox.states import Status
-from tests.outbox.stream import HAPPENED, by_aggregate, happen, make_due, wait_for
+from tests.outbox.stream import by_aggregate, happen, make_due, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HANDLER = "tests.outbox.test_relay.note"
@@ -233,76 +224,3 @@ def hear(sequence: int) -> None:
 
 def fail_to_listen(sequence: int) -> None:
     raise ConnectionError("nobody there")
-
-
-OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("publish"), st.integers(0, 3)),
-        st.tuples(st.just("publish many"), st.integers(0, 3)),
-        st.tuples(st.just("crash"), st.integers(0, 2)),
-        st.tuples(st.just("number"), st.just(0)),
-        st.tuples(st.just("relay"), st.just(0)),
-        st.tuples(st.just("relay refusing"), st.integers(0, 3)),
-        st.tuples(st.just("due"), st.just(0)),
-    ),
-    max_size=40,
-)
-
-
-@effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=OPERATIONS, batch=st.sampled_from([1, 2, 500]), lanes=st.sampled_from([1, 2, 16]))
-def test_order_and_completeness_hold_for_any_interleaving(
-    operations: list[tuple[str, int]], batch: int, lanes: int
-) -> None:
-    with override_settings(OUTBOX_BATCH=batch, OUTBOX_LANES=lanes):
-        published = play(operations)
-        make_due()
-        relay_all()
-    assert by_aggregate(Handler.calls) == by_aggregate(published)
-    if not any(operation == "crash" for operation, _ in operations):
-        assert len(Handler.calls) == len(published)
-
-
-class Killed(BaseException):
-    """What no code of the relay's catches."""
-
-
-def crash(step: int) -> None:
-    """Relay, and die before the claim, before the delivery, or after it and before anything is marked."""
-    names = ["claim", "deliver", "mark"]
-
-    def dies(*_: Any) -> None:
-        raise Killed
-
-    with mock.patch.object(relaying, names[step], dies), suppress(Killed):
-        relay_all()
-
-
-def play(operations: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Do the operations on an empty outbox; return what was published, in order."""
-    Entry.objects.all().delete()
-    Handler.calls = []
-    published: list[tuple[str, int]] = []
-    for operation, aggregate in operations:
-        Handler.refuses = staticmethod(lambda name, n: False)
-        if operation == "publish":
-            published.append((f"a:{aggregate}", len(published)))
-            happen(*published[-1])
-        elif operation == "publish many":
-            more = [(f"a:{(aggregate + n) % 4}", len(published) + n) for n in range(5)]
-            published += more
-            with transaction.atomic():
-                services.publish_many(services.Event(HAPPENED, name, "", "k", {"n": n}) for name, n in more)
-        elif operation == "crash":
-            crash(aggregate)
-        elif operation == "number":
-            number_committed()
-        elif operation == "due":
-            make_due()
-        else:
-            if operation == "relay refusing":
-                name = f"a:{aggregate}"
-                Handler.refuses = staticmethod(lambda found, n, name=name: found == name)
-            relay_all()
-    Handler.refuses = staticmethod(lambda name, n: False)
-    return published
