@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from outbox.exceptions import AddressRefused, NotificationRefused
+from outbox.notifications.guard import allowed_addresses_only
 from outbox.states import Severity
 from outbox.webhooks.addresses import addresses_of
 
@@ -32,6 +33,15 @@ def send(url: str, *, title: str, body: str, severity: Severity) -> str:
         _check_host(service)
     except (NotificationRefused, AddressRefused) as refusal:
         return str(refusal)
+    if not _host(service):
+        # It goes where the service always is, maybe by a proxy of ours.
+        return _send(service, title, body, severity)
+    with allowed_addresses_only() as refused:
+        wrong = _send(service, title, body, severity)
+    return " ".join(dict.fromkeys(refused))[:500] if wrong and refused else wrong
+
+
+def _send(service: Any, title: str, body: str, severity: Severity) -> str:
     from apprise import LogCapture
 
     # Apprise tells by a bool that it failed, and why by its log only.
@@ -78,5 +88,6 @@ def _check_host(service: Any) -> None:
     try:
         addresses_of(host, service.port or _WEB_PORT)
     except OSError:
-        # Not a name of a host: a topic of ntfy.sh stands in the same place. Where it was one, the sending says so.
+        # Not a name of a host: a topic of ntfy.sh stands in the same place. Where it was one, the sending says so, and
+        # whatever it connects to is looked at once more.
         return

@@ -29,24 +29,24 @@ def _collect(target_id: int, now: datetime) -> bool:
         cursor.execute(sql.LOCK_FOR_TRANSACTION, [sql.COLLECTING_LOCK])
     target = NotificationTarget.objects.get(pk=target_id)
     items = _tellable(target, now)
-    facts = items.aggregate(first=Min("created_at"), last=Max("id"))
-    if facts["first"] is None or now < _time_for(target, facts["first"]):
+    first = items.aggregate(at=Min("created_at"))["at"]
+    if first is None or now < _time_for(target, first):
         return False
-    # What comes while this runs is for the next message.
-    items = items.filter(id__lte=facts["last"])
-    kinds = Counter(dict(items.order_by().values_list("event_type").annotate(count=Count("id"))))
-    severities = [Severity(each) for each in items.order_by().values_list("severity", flat=True).distinct()]
-    title, body = message_of(list(items.order_by("id")[:TOLD]), kinds)
-    made = Notification.objects.create(
-        target=target,
-        title=title,
-        body=body,
-        severity=max(severities, key=lambda each: each.rank),
-        event_count=sum(kinds.values()),
-        created_at=now,
-    )
+    made = Notification.objects.create(target=target, title="", severity=Severity.INFO, event_count=0, created_at=now)
+    # First, so that it tells of exactly these: others come all the time, and not in the order of their ids.
     items.update(notification=made)
+    _word(made)
     return True
+
+
+def _word(made: Notification) -> None:
+    """Say what happened, in a message that has its items."""
+    kinds = Counter(dict(made.items.order_by().values_list("event_type").annotate(count=Count("id"))))
+    severities = made.items.order_by().values_list("severity", flat=True).distinct()
+    made.title, made.body = message_of(list(made.items.order_by("id")[:TOLD]), kinds)
+    made.severity = max(map(Severity, severities), key=lambda each: each.rank)
+    made.event_count = sum(kinds.values())
+    made.save(update_fields=["title", "body", "severity", "event_count"])
 
 
 def _tellable(target: NotificationTarget, now: datetime) -> QuerySet[NotificationItem]:

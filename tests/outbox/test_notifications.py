@@ -1,9 +1,12 @@
 """Notifications from the event to the receiver: real requests by Apprise over real sockets."""
 
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
@@ -15,7 +18,9 @@ from outbox.encryption import decrypt
 from outbox.exceptions import NotificationRefused
 from outbox.models import AuditEntry, Entry, Notification, NotificationItem, NotificationTarget
 from outbox.notifications.quiet import is_quiet
+from outbox.notifications.words import message_of
 from outbox.services import alert
+from outbox.services import collect as collecting
 from outbox.services.collect import collect_due
 from outbox.services.relay import relay_all
 from outbox.services.retention import purge_notifications
@@ -23,7 +28,7 @@ from outbox.services.targets import delete_target, save_target, send_again, try_
 from outbox.services.tell import GIVE_UP_AFTER, tell_due
 from outbox.states import NotificationStatus, Severity
 from tests.outbox.receiver import Receiver, receiving
-from tests.outbox.stream import happen
+from tests.outbox.stream import HAPPENED, happen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = "user:ada"
@@ -264,6 +269,62 @@ def test_private_addresses_are_refused_unless_allowed(settings: Settings, receiv
     tell_due()
     assert receiver.requests == []
     assert "not a public address" in Notification.objects.get().error
+
+
+def test_a_redirect_leads_to_no_private_address(settings: Settings, receiver: Receiver) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.1/32"]
+    receiver.answer = lambda request: (307, {"location": f"http://127.0.0.2:{receiver.port}/inside"}, b"")
+    try_target(make_target(receiver), actor=ADA)
+    tell_due()
+    assert len(receiver.requests) == 1
+    assert "127.0.0.2 is not a public address" in Notification.objects.get().error
+
+
+def test_a_name_that_turns_private_after_the_check_is_not_connected_to(
+    receiver: Receiver, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = make_target(receiver, url=f"json://rebinding.example:{receiver.port}/hook")
+    settings.WEBHOOK_ALLOWED_NETWORKS = []
+    answers = iter(["93.184.215.14"])
+
+    def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers, "127.0.0.1"), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try_target(target, actor=ADA)
+    tell_due()
+    assert receiver.requests == []
+    assert "127.0.0.1 is not a public address" in Notification.objects.get().error
+
+
+def test_what_commits_late_while_a_message_is_made_is_for_the_next_and_not_forgotten(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = make_target(receiver, window_seconds=0)
+
+    def item(id: int) -> None:
+        facts = {"event_type": HAPPENED, "severity": "info", "text": f"event {id}", "at": timezone.now()}
+        NotificationItem.objects.create(id=id, target=target, event_id=uuid4(), **facts)
+
+    def commit_elsewhere(id: int) -> None:
+        try:
+            item(id)
+        finally:
+            connection.close()
+
+    def word_it(first: Any, kinds: Any) -> tuple[str, str]:
+        if not NotificationItem.objects.filter(id=1).exists():
+            with ThreadPoolExecutor(1) as pool:
+                # Its id was taken before that of the one that is told.
+                pool.submit(commit_elsewhere, 1).result()
+        return message_of(first, kinds)
+
+    monkeypatch.setattr(collecting, "message_of", word_it)
+    item(2)
+    assert collect_due() == 1
+    assert collect_due() == 1
+    told = target.notifications.order_by("id").values_list("title", "event_count")
+    assert list(told) == [("event 2", 1), ("event 1", 1)]
 
 
 def test_the_url_is_encrypted_and_stays_readable_while_keys_rotate(settings: Settings, receiver: Receiver) -> None:
