@@ -28,7 +28,7 @@ Row = dict[str, Any]
 def waiting_rows(**narrowed: Any) -> list[Row]:
     """Return what waits, the one that expires first first."""
     waiting = Approval.objects.filter(state=ApprovalState.WAITING, **narrowed).order_by("expires_at", "pk")
-    return approval_rows(waiting.select_related("runner__project")[:WAITING_SHOWN])
+    return approval_rows(waiting.select_related("runner__project", "runner__worktree")[:WAITING_SHOWN])
 
 
 def approval_rows(approvals: Iterable[Approval]) -> list[Row]:

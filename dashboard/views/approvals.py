@@ -12,7 +12,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.approval_forms import RuleForm, TrialForm
-from dashboard.approval_rows import approval_rows, visible, waiting_rows
+from dashboard.approval_rows import WAITING_SHOWN, approval_rows, visible, waiting_rows
 from dashboard.changes import FLEET
 from dashboard.page import live_page, need, page_of, query_without, show, tell_refusal
 from runners.actors import actor_of
@@ -38,12 +38,14 @@ def approvals(request: HttpRequest) -> HttpResponse:
     """Show what waits, and below it what was answered."""
     project, state = request.GET.get("project", ""), request.GET.get("state", "")
     narrowed = {"runner__project__name": project} if project else {}
-    past = Approval.objects.exclude(state=ApprovalState.WAITING).filter(**narrowed)
+    told = Approval.objects.select_related("runner__project", "runner__worktree").filter(**narrowed)
+    past = told.exclude(state=ApprovalState.WAITING)
     if state in ApprovalState.values:
         past = past.filter(state=state)
-    page = page_of(request, past.select_related("runner__project").order_by("-decided_at", "-pk"), RECENT)
+    page = page_of(request, past.order_by("-decided_at", "-pk"), RECENT)
     context = {
         "waiting": waiting_rows(**narrowed),
+        "more_waiting": max(0, told.filter(state=ApprovalState.WAITING).count() - WAITING_SHOWN),
         "page": page,
         "past": approval_rows(page.object_list),
         "project": project,

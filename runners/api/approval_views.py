@@ -57,7 +57,7 @@ class ApprovalViewSet(viewsets.GenericViewSet[Approval]):
     act_permissions = {"decide": "runners.decide_approval"}
 
     def get_queryset(self) -> QuerySet[Approval]:
-        return Approval.objects.select_related("runner__project").order_by("-asked_at", "-pk")
+        return Approval.objects.select_related("runner__project", "runner__worktree").order_by("-asked_at", "-pk")
 
     @extend_schema(summary="List what was asked, newest first", responses=ApprovalSerializer(many=True))
     def list(self, request: Request) -> Response:

@@ -56,6 +56,19 @@ def test_more_than_a_card_shows_is_said(client: Client) -> None:
     assert "There is more than is shown here" in client.get("/approvals/").content.decode()
 
 
+def test_of_very_many_that_wait_it_is_said_how_many_more_there_are(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.approval_rows.WAITING_SHOWN", 2)
+    monkeypatch.setattr("dashboard.views.approvals.WAITING_SHOWN", 2)
+    runner = asking_runner()
+    for number in range(5):
+        ask(runner, f"q{number}", start=10 * (number + 1))
+    page = client.get("/approvals/").content.decode()
+    assert page.count("data-approval ") == 2
+    assert "3 more wait; these expire first." in page
+
+
 def test_plain_text_of_any_language_stays_as_it_is() -> None:
     assert visible("größe 文字 ok\n\tx") == "größe 文字 ok\n\tx"
     assert visible("a\u200bb\x1b[31m") == "a\\u200bb\\u001b[31m"

@@ -112,6 +112,7 @@ def _record(approval: Approval, actor: str, message: str, rule: ApprovalRule | N
 def _answer_others(approval: Approval, rule: ApprovalRule, actor: str) -> None:
     """Allow what waits in the session and is like it. Another decider's questions are left to them."""
     others = Approval.objects.filter(session=approval.session_id, state=ApprovalState.WAITING)
-    for other in others.select_for_update(of=("self",), skip_locked=True).select_related("runner__project"):
+    others = others.select_related("runner__project", "runner__worktree")
+    for other in others.select_for_update(of=("self",), skip_locked=True):
         if covers(rule, Question.of(other.runner, other.tool_name, other.tool_input)):
             settle(other.pk, ApprovalState.ALLOWED, actor=actor, rule=rule, rule_text=str(rule))

@@ -11,7 +11,7 @@ import json
 import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,15 @@ class Question:
 
     @classmethod
     def of(cls, runner: Runner, tool: str, tool_input: Any) -> "Question":
-        return cls.asked(tool, tool_input, workspace=runner.workspace)
+        """Return what a runner asks. A file of its worktree counts as that of the checkout: rules are for that."""
+        asked = cls.asked(tool, tool_input, workspace=runner.workspace)
+        worktree = getattr(runner, "worktree", None)
+        if worktree is None or not _names_file(tool_input):
+            return asked
+        own = f"{worktree.path.rstrip('/')}/"
+        if not asked.text.startswith(own):
+            return asked
+        return replace(asked, text=str(Path(worktree.repository) / asked.text.removeprefix(own)))
 
     @classmethod
     def asked(cls, tool: str, tool_input: Any, *, workspace: str = "") -> "Question":
@@ -49,9 +57,8 @@ class Question:
         command = values.get("command")
         if isinstance(command, str):
             return cls(tool=tool, text=command.strip(), is_shell=True, workspace=workspace)
-        for name in PATHS:
-            if isinstance(values.get(name), str):
-                return cls(tool=tool, text=_path(values[name], workspace), workspace=workspace)
+        if name := _names_file(values):
+            return cls(tool=tool, text=_path(values[name], workspace), workspace=workspace)
         if isinstance(values.get("url"), str):
             return cls(tool=tool, text=values["url"], workspace=workspace)
         text = json.dumps(values, sort_keys=True, ensure_ascii=False) if values else ""
@@ -67,6 +74,13 @@ class Ruling:
     @property
     def effect(self) -> str:
         return self.rule.effect
+
+
+def _names_file(tool_input: Any) -> str:
+    """Return the name of the argument that is the file a tool works on; empty: it works on none."""
+    if not isinstance(tool_input, dict) or isinstance(tool_input.get("command"), str):
+        return ""
+    return next((name for name in PATHS if isinstance(tool_input.get(name), str)), "")
 
 
 def _path(path: str, workspace: str) -> str:
@@ -219,7 +233,7 @@ def proposed_rule(approval: Approval) -> tuple[str, str]:
     if question.is_shell:
         own = approval.proposed_pattern.replace(":*", " *")
         return tool, own if own and not OPAQUE.search(text) and fits(own, text) else exactly(text)
-    if any(isinstance(approval.tool_input.get(name), str) for name in PATHS):
+    if _names_file(approval.tool_input):
         inside = f"{question.workspace.rstrip('/')}/"
         return tool, f"{exactly(inside)}*" if question.workspace and text.startswith(inside) else exactly(text)
     if isinstance(approval.tool_input.get("url"), str):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from outbox.models import Entry
-from runners.models import Approval, ApprovalRule, ApprovalTerms, Runner
+from runners.models import Approval, ApprovalRule, ApprovalTerms, Runner, Worktree
+from runners.services.approvals.policy import proposed_rule
 from runners.services.ingest import Batch, ingest
 from runners.sql import database_now
 from tests.runners.approvals.asking import ask, asking_runner
@@ -127,6 +128,24 @@ def test_rules_of_its_own_scopes_do(scope: str) -> None:
     }
     rule(scope=scope, scope_key=keys[scope])
     assert ask(runner).state == "allowed"
+
+
+def test_a_file_of_its_worktree_is_one_of_the_checkout_that_rules_are_made_for() -> None:
+    runner = asking_runner()
+    shop, own = runner.project.path, f"/srv/worktrees/{runner.pk.hex}"
+    assert runner.node is not None
+    Worktree.objects.create(runner=runner, node=runner.node, repository=shop, path=own, branch="b", base="c")
+    rule(tool="Edit", pattern=f"{shop}/docs/*", scope="project", scope_key=runner.project.name)
+    rule(tool="Edit", pattern=f"{shop}/.env", effect="deny", position=0)
+    paths = (f"{own}/docs/a.md", f"{own}/.env", f"{own}/docs/../.env", f"{own}x/docs/a.md")
+    states = [
+        ask(runner, f"q{number}", start=10 * number, tool="Edit", file_path=path).state
+        for number, path in enumerate(paths, 1)
+    ]
+    assert states == ["allowed", "denied", "denied", "waiting"]
+    asked = ask(runner, "q9", start=50, tool="Edit", file_path=f"{own}/src/till.py")
+    assert proposed_rule(asked) == ("Edit", f"{shop}/*")
+    assert ask(runner, "q10", start=60, command=f"cat {own}/docs/a.md").state == "waiting"
 
 
 def test_that_an_answer_was_given_is_known_from_the_shim() -> None:
