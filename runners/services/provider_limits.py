@@ -127,6 +127,23 @@ def waiting_for(limit: ProviderLimit) -> RunnerQuerySet:
 
 
 @transaction.atomic
+def wait_on(runner_id: UUID, limit_id: int) -> None:
+    """Let a runner whose restart is due wait for the end of a limit that was prolonged since; it may be over by now."""
+    # Locked: whoever clears it either sees this runner wait for it, or is seen.
+    limit = ProviderLimit.objects.select_for_update().get(pk=limit_id)
+    now = database_now()
+    due = Runner.objects.filter(pk=runner_id, restart_at__lte=now)
+    if limit.in_force(now) and (runner := due.first()):
+        words = why_it_waits(limit.until, runner.reason.partition("; ")[2])
+        due.update(restart_at=limit.until, reason=words)
+
+
+def why_it_waits(until: datetime, ended: str) -> str:
+    """Return the reason of a runner that gave up and starts again; `ended` is how it ended."""
+    return f"waits: provider limit until {until:%Y-%m-%d %H:%M:%S} UTC; {ended}"[:200]
+
+
+@transaction.atomic
 def clear_limit(limit_id: int, *, actor: str, reason: str = "") -> ProviderLimit:
     """End a limit by hand: whoever waits for it goes on. Harmless if it is over."""
     limit = ProviderLimit.objects.select_for_update().get(pk=limit_id)

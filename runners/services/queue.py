@@ -25,7 +25,7 @@ from runners.scopes import in_scope
 from runners.services.containers import CONTAINER
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
-from runners.services.provider_limits import limits_in_force
+from runners.services.provider_limits import limits_in_force, wait_on
 from runners.services.rebuild import home_of, rebuild
 from runners.services.restart import restart_runner
 from runners.sql import database_now, lock_for_transaction
@@ -54,6 +54,8 @@ def restart_due() -> int:
         try:
             restart_runner(runner_id, actor="system:restart")
             started += 1
+        except ProviderLimited as refusal:
+            wait_on(runner_id, refusal.facts["limit_id"])
         except (NoPlace, MoveRefused):
             continue
         except LaunchRefused as refusal:

@@ -12,6 +12,7 @@ from runners.exceptions import MoveRefused
 from runners.models import Attempt, Observation, Runner
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
+from runners.services.provider_limits import why_it_waits
 from runners.services.rebuild import can_be_rebuilt, rebuild
 from runners.services.resume import can_resume, resumes_on
 from runners.sql import database_now
@@ -40,7 +41,7 @@ def plan_restart(
         return database_now(), f"{reason}: {REBUILT}"[:200]
     waits = runner.on_limit == OnLimit.WAIT or runner.restart_policy != RestartPolicy.NEVER
     if limited_until is not None and waits and runner.status != RunnerStatus.STOPPING and to == RunnerStatus.FAILED:
-        return limited_until, f"waits: provider limit until {limited_until:%Y-%m-%d %H:%M:%S} UTC; {reason}"
+        return limited_until, why_it_waits(limited_until, reason)
     wanted = runner.restart_policy == RestartPolicy.ALWAYS or (
         runner.restart_policy == RestartPolicy.ON_FAILURE and to == RunnerStatus.FAILED
     )

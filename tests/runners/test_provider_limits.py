@@ -16,7 +16,7 @@ from runners.models import ProviderLimit, Runner, Session
 from runners.services import launch_runner, stop_runner
 from runners.services.credentials import credential_of, node_credentials, own_credential
 from runners.services.ingest import Batch, ingest_all
-from runners.services.provider_limits import clear_limit, start_anyway
+from runners.services.provider_limits import clear_limit, start_anyway, wait_on, waiting_for
 from runners.services.queue import restart_due, start_queued
 from runners.sql import database_now
 from tests.callers import client_of, make_user, operator, reader
@@ -187,12 +187,33 @@ def test_who_gave_up_starts_again_when_the_limit_is_over(fields: dict[str, Any])
     runner.refresh_from_db()
     assert (runner.status, runner.restart_at) == ("failed", until)
     assert runner.reason.startswith("waits: provider limit until ")
-    Runner.objects.update(restart_at=database_now())  # before its time it finds no place, and stays due
+    Runner.objects.update(restart_at=database_now())  # before its time it finds no place, and waits on
     assert restart_due() == 0
-    end_it()
+    runner.refresh_from_db()
+    assert runner.restart_at == until
+    ProviderLimit.objects.update(until=database_now() - timedelta(seconds=1))
+    Runner.objects.update(restart_at=ProviderLimit.objects.get().until)
     assert restart_due() == 1
     runner.refresh_from_db()
     assert (runner.status, runner.generation) == ("starting", 2)
+
+
+def test_who_waits_for_a_limit_that_is_prolonged_waits_for_its_new_end_and_goes_when_it_is_cleared() -> None:
+    node, soon = make_node(), database_now() + timedelta(minutes=5)
+    runner = running(node=node, on_limit="wait")
+    limited(runner, soon, ends=True)
+    until = in_an_hour()
+    limited(running(node=node), until)
+    Runner.objects.filter(pk=runner.pk).update(restart_at=database_now())  # five minutes later
+    assert restart_due() == 0
+    limit = ProviderLimit.objects.get()
+    runner.refresh_from_db()
+    assert (runner.restart_at, limit.until) == (until, until)
+    assert runner.reason == f"waits: provider limit until {until:%Y-%m-%d %H:%M:%S} UTC; exit code 1"
+    assert list(waiting_for(limit)) == [runner]
+    clear_limit(limit.pk, actor="user:ada")
+    wait_on(runner.pk, limit.pk)  # by one who looked before it was cleared
+    assert restart_due() == 1
 
 
 def test_who_does_not_wish_to_wait_has_failed() -> None:
