@@ -1,6 +1,7 @@
 """Launch a runner."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -44,15 +45,16 @@ def launch(request: HttpRequest) -> HttpResponse:
 
 def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResponse:
     session = _found(Session.objects.all(), form["session_id"].value())
+    nodes = list(Node.objects.all())
     context = {
         "form": form,
-        "backends": [_backend_facts(backend) for backend in all_backends()],
+        "backends": [_backend_facts(backend, nodes) for backend in all_backends()],
         "chosen": form["backend"].value(),
         "has_projects": Project.objects.open().exists(),
         "has_nodes": Node.objects.accepting().exists(),
         "has_engine": Node.objects.with_engine().exists(),
         "images": [image for image in settings.CONTAINER_IMAGES if "*" not in image],
-        "node_labels": sorted({label for labels in Node.objects.values_list("labels", flat=True) for label in labels}),
+        "node_labels": sorted({label for node in nodes for label in node.labels}),
         "session": session,
         "at_message": Message.objects.filter(session=session, pk=number(str(form["at"].value()))).first()
         if session
@@ -62,10 +64,10 @@ def _show(request: HttpRequest, form: LaunchForm, status: int = 200) -> HttpResp
     return show(request, "dashboard/launch.html", context, status=status)
 
 
-def _backend_facts(backend: Backend) -> dict[str, object]:
+def _backend_facts(backend: Backend, nodes: Sequence[Node]) -> dict[str, object]:
     """Return what the form must know of a backend: which fields it uses, which flags it takes, where it is found."""
     name = backend.name
-    found = [node for node in Node.objects.all() if name in node.programs]
+    found = [node for node in nodes if name in node.programs]
     version = next(
         (node.programs[name].get("version", "") for node in found if isinstance(node.programs[name], dict)), ""
     )

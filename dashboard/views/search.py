@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_GET
 
 from dashboard.page import live_page, query_without, show
+from runners.backends import all_backends
 from runners.models import Project, Runner, Session
 from runners.services.search import QUERY_CHARACTERS, RANKED, Filters, Found, SessionHits, similar_sessions
 from runners.services.search import search as find
@@ -49,6 +50,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "projects": Project.objects.values_list("name", flat=True),
         "agents": agents.order_by("agent_name").values_list("agent_name", flat=True).distinct(),
         "backends": list(settings.RUNNER_BACKENDS),
+        "going_on": {backend.name for backend in all_backends() if backend.goes_on},
         "roles": Role.choices,
     }
     return show(request, "dashboard/search.html", context)

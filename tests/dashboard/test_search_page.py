@@ -52,6 +52,8 @@ def test_from_a_hit_its_session_is_gone_on_with_at_that_message(client: Client, 
     assert fork == f"{resume}&fork=1"
     form = client.get(fork).context["form"]
     assert (str(form["session_id"].value()), str(form["at"].value())) == (str(runner.session_id), str(said.pk))
+    say(make_runner(backend="demo", project=project), "a heron")
+    assert "hit-acts" not in client.get("/search/", {"q": "heron"}).content.decode(), "such a program cannot go on"
     assert "hit-acts" not in signed_in(reader).get("/search/", {"q": "crane"}).content.decode()
 
 
