@@ -272,7 +272,7 @@ class Backend(ABC):
     forks_within: ClassVar[bool] = False
     #: What is said to a conversation that goes on by itself, after a crash, with nothing new to say.
     resumed_prompt: ClassVar[str] = "You were interrupted. Go on with what you were doing."
-    #: What it says of a conversation that it does not know any more: after that a restart begins anew.
+    #: What it says of a conversation that it does not know any more: after that a restart tells it what was said.
     unknown_conversation: ClassVar[str] = ""
     #: From SIGINT to SIGKILL where the launch does not say.
     grace_seconds: ClassVar[int] = 10

@@ -23,7 +23,7 @@ from runners.services.paths import workspace_within
 from runners.services.places import Places
 from runners.services.rebuild import begin_rebuilt
 from runners.services.redaction import redacted
-from runners.services.resume import as_attempted
+from runners.services.resume import said_prompt
 from runners.services.way_on import Way, way_on
 from runners.services.worktrees import check_repository
 from runners.several import Several
@@ -288,9 +288,7 @@ def enter_prompt(runner: Runner) -> None:
 def enter_prompts(runners: Sequence[Runner]) -> None:
     """Enter what these attempts are asked to do as messages of their sessions."""
     # Of a rebuilt session the quotation is a message of its own.
-    asked = [
-        (runner.session, runner, as_attempted(runner).prompt if runner.resumed else runner.prompt) for runner in runners
-    ]
+    asked = [(runner.session, runner, said_prompt(runner)) for runner in runners]
     add_all_messages(
         Told(session, runner, [_said(runner, prompt)])
         for session, runner, prompt in asked

@@ -7,9 +7,11 @@ from django.utils import timezone
 
 from runners.backends import get_backend
 from runners.models import Message, Node, Runner, Session
+from runners.services.containers import CONTAINER
 from runners.services.context import CONTEXT_CHARACTERS, CONTEXT_KEY, quotation
+from runners.services.resume import has_answered
 from runners.services.way_on import has_said, last_runner, why_not_at
-from runners.states import Beginning, ConversationMode, Role
+from runners.states import Beginning, ConversationMode, NodeStatus, Role
 
 #: What a program has to hold beside quotation and prompt; and a character may take four bytes.
 SPARE_BYTES = 200
@@ -42,6 +44,39 @@ def _room(longest_bytes: int, prompt: str) -> int:
         return CONTEXT_CHARACTERS
     left = (longest_bytes - len(prompt.encode("utf-8", "replace")) - SPARE_BYTES) // BYTES_PER_CHARACTER
     return min(CONTEXT_CHARACTERS, max(left, 0))
+
+
+def rebuild_interrupted(runner: Runner, *, because: str) -> dict[str, Any]:
+    """Return the columns of a runner that starts again where its conversation is not: a new session is told it."""
+    assert runner.session is not None  # noqa: S101 - something was said in it
+    origin = runner.session
+    until = Message.objects.filter(session=origin).order_by("pk").last()
+    said = get_backend(runner.backend).resumed_prompt
+    session = begin_rebuilt(origin, until, because=because, title=origin.title, prompt=said)
+    return {"session": session, "conversation_mode": ConversationMode.NEW, "fork_anchor": ""}
+
+
+def why_told(runner: Runner, node: Node) -> str:
+    """Return why a runner that cannot go on in its conversation on `node` is told it instead.
+
+    Empty: it has said nothing yet, or its program takes no prompt: it begins anew.
+    """
+    backend = get_backend(runner.backend)
+    if not backend.goes_on or runner.session is None or not has_answered(runner, runner.session_id):
+        return ""
+    if backend.knows_no_more(runner.reason):
+        return f"{backend.label} did not know it any more"
+    if runner.runtime == CONTAINER:
+        return "a container takes its conversations along when it goes"
+    if not backend.resumes:
+        return f"{backend.label} cannot go on with a conversation"
+    if runner.node is not None and runner.node != node:
+        return f"{runner.node.name}, which has the conversation, {_is_away(runner.node)}"
+    return f"{backend.label} has not told its own id of the conversation"
+
+
+def _is_away(node: Node) -> str:
+    return "has no place" if node.status == NodeStatus.ONLINE else f"is {node.status}"
 
 
 def can_be_rebuilt(runner: Runner, reason: str) -> bool:

@@ -2,6 +2,7 @@
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -9,11 +10,11 @@ from django.db import transaction
 from runners import acts, events
 from runners.backends import get_backend
 from runners.exceptions import MoveRefused
-from runners.models import Attempt, Observation, Runner
+from runners.models import Attempt, Node, Observation, Runner
 from runners.services.launch import check_program, enter_prompt, send_start
 from runners.services.places import take_place
 from runners.services.provider_limits import why_it_waits
-from runners.services.rebuild import can_be_rebuilt, rebuild
+from runners.services.rebuild import can_be_rebuilt, rebuild, rebuild_interrupted, why_told
 from runners.services.resume import can_resume, resumes_on
 from runners.sql import database_now
 from runners.states import TERMINAL, OnLimit, RestartPolicy, RunnerStatus
@@ -70,20 +71,20 @@ def pause_before(restarts: int) -> timedelta:
 def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") -> Runner:
     """Start an ended runner again as a new attempt, and return it `starting`.
 
-    Where it can, it goes on in its session with a short prompt; else it begins anew with its own.
+    Where it can, it goes on in its session with a short prompt; else a new one is told what was said, and to go on. If
+    nothing was, it begins anew with its own prompt.
 
     Raises MoveRefused unless it has ended, NoPlace where quota or nodes are full, ProgramNotFound.
     """
     runner = Runner.objects.select_related("project", "session", "node").filter(pk=runner_id).first()
     if runner is None or runner.status not in TERMINAL:
         raise MoveRefused(f"{runner.name if runner else runner_id} has not ended: it cannot be started again.")
-    rebuilt = can_be_rebuilt(runner, runner.reason)
     node = take_place(runner.project, runner, prefer=runner.node if can_resume(runner) else None)
     resumed = resumes_on(runner, node)
-    backend = get_backend(runner.backend)
-    check_program(backend, runner, node)
+    check_program(get_backend(runner.backend), runner, node)
     # Project and node, observation, runner: everybody locks in this order.
     observation = Observation.objects.select_for_update().get(runner=runner)
+    rebuilt = {} if resumed else _rebuilt(runner, node)
     moved = move(
         runner_id,
         RunnerStatus.STARTING,
@@ -99,7 +100,7 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         limits_in_force={},
         resumed=resumed,
         ignores_limit=False,
-        **(rebuild(runner, because=f"{backend.label} did not know it any more") if rebuilt else {}),
+        **rebuilt,
     )
     acts.on_runner("restart", moved, actor=actor, after={"generation": moved.generation, "node": node.name})
     _begin_anew(moved, observation, keep_totals=not rebuilt)
@@ -109,6 +110,17 @@ def restart_runner(runner_id: UUID, *, actor: str, reason: str = "restarted") ->
         events.session_opened(moved.session, moved, resumed=True)
     send_start(moved)
     return moved
+
+
+def _rebuilt(runner: Runner, node: Node) -> dict[str, Any]:
+    """Return the columns of a session that is told the conversation that the next attempt has not; empty: it has none.
+
+    One that was to go on with an earlier session, and could not, is told that; one that had begun, what it said so far.
+    """
+    if can_be_rebuilt(runner, runner.reason):
+        return rebuild(runner, because=f"{get_backend(runner.backend).label} did not know it any more")
+    because = why_told(runner, node)
+    return rebuild_interrupted(runner, because=because) if because else {}
 
 
 def _begin_anew(runner: Runner, before: Observation, *, keep_totals: bool) -> None:

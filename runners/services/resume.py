@@ -1,6 +1,10 @@
-"""A restart that goes on in the session of the attempt before, where the program can, instead of beginning anew."""
+"""A restart that goes on in the session of the attempt before, where the program can, instead of beginning anew.
+
+Where it cannot, a new session is told what was said (`rebuild.py`), and to go on with it.
+"""
 
 from copy import copy
+from uuid import UUID
 
 from runners.backends import get_backend
 from runners.models import Message, Node, Runner
@@ -20,7 +24,12 @@ def can_resume(runner: Runner) -> bool:
         return False
     if backend.knows_no_more(runner.reason):
         return False
-    return Message.objects.filter(session=runner.session, runner=runner, role=Role.ASSISTANT).exists()
+    return has_answered(runner, runner.session_id)
+
+
+def has_answered(runner: Runner, session_id: UUID | None) -> bool:
+    """Say whether an attempt of the runner said anything in a session."""
+    return Message.objects.filter(session=session_id, runner=runner, role=Role.ASSISTANT).exists()
 
 
 def resumes_on(runner: Runner, node: Node) -> bool:
@@ -34,16 +43,34 @@ def as_attempted(runner: Runner) -> Runner:
         return _with_context(runner)
     attempted = copy(runner)
     attempted.conversation_mode = ConversationMode.RESUME
-    attempted.prompt = get_backend(runner.backend).resumed_prompt
+    attempted.prompt = said_prompt(runner)
     return attempted
+
+
+def said_prompt(runner: Runner) -> str:
+    """Return what the present attempt is asked to do, without what it is told of an earlier conversation."""
+    if runner.resumed or _goes_on_told(runner):
+        return get_backend(runner.backend).resumed_prompt
+    return runner.prompt
+
+
+def _is_told(runner: Runner) -> bool:
+    rebuilt = runner.session is not None and runner.session.began == Beginning.REBUILT
+    return rebuilt and runner.conversation_mode == ConversationMode.NEW
+
+
+def _goes_on_told(runner: Runner) -> bool:
+    """Say whether it is told what it said and did itself, before it was interrupted."""
+    if not _is_told(runner) or runner.generation == 1:
+        return False
+    return runner.session is not None and has_answered(runner, runner.session.resumed_from_id)
 
 
 def _with_context(runner: Runner) -> Runner:
     """Return the runner with the earlier conversation before its prompt, if its session was rebuilt from one."""
-    rebuilt = runner.session is not None and runner.session.began == Beginning.REBUILT
-    if not rebuilt or runner.conversation_mode != ConversationMode.NEW:
+    if not _is_told(runner):
         return runner
     context = Message.objects.filter(session=runner.session_id, key=CONTEXT_KEY).values_list("text", flat=True).first()
     attempted = copy(runner)
-    attempted.prompt = f"{context or ''}{runner.prompt}"
+    attempted.prompt = f"{context or ''}{said_prompt(runner)}"
     return attempted
