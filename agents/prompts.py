@@ -4,10 +4,12 @@ There are no tags, filters, attributes or calls: a prompt is text that staff wri
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Prefetch, prefetch_related_objects
 
 from agents.exceptions import InvalidAgent
-from agents.models import Agent, Job
+from agents.models import Agent, Comment, Job
 from runners.models import Project
 
 #: What a template may name.
@@ -60,8 +62,15 @@ def fill_in(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(value, text)
 
 
+def read_talk(jobs: Sequence[Job]) -> None:
+    """Read what render_prompt() tells of jobs beside their own columns: for several at once, where it reads for one."""
+    newest = Comment.objects.order_by("-pk")[:COMMENTS_TOLD]
+    prefetch_related_objects(jobs, "deliverables", Prefetch("comments", queryset=newest, to_attr="newest_comments"))
+
+
 def render_prompt(role_prompt: str, *, project: Project, job: Job, agent: Agent) -> str:
     """Return what an agent is told: its role, then the job, unless the role's template places that itself."""
+    read_talk([job])
     role = fill_in(role_prompt, _values(project, job, agent)).strip()
     named = {found["name"].strip() for found in _PLACEHOLDER.finditer(role_prompt) if found["name"]}
     if named & {"job.title", "job.description"}:
@@ -100,5 +109,5 @@ def _deliverables(job: Job) -> str:
 
 
 def _comments(job: Job) -> str:
-    newest = list(job.comments.order_by("-pk")[:COMMENTS_TOLD])[::-1]
-    return "\n".join(f"- {each.actor}: {each.text}" for each in newest)
+    newest: list[Comment] = job.newest_comments  # type: ignore[attr-defined] # as read_talk() leaves it
+    return "\n".join(f"- {each.actor}: {each.text}" for each in reversed(newest))

@@ -29,14 +29,12 @@ def move(
     actor: str,
     reason: str = "",
     allowed: frozenset[RunnerStatus] | None = None,
-    next_generation: int | None = None,
     **changes: Any,
 ) -> Runner:
     """Move one attempt of a runner to `to`, and return it; raise MoveRefused if that is not legal now.
 
     Status, history row and event commit together or not at all. `changes` are other columns written with the status;
-    `allowed` narrows the states to come from; `next_generation` begins a new attempt. The runner's row is locked until
-    the transaction ends.
+    `allowed` narrows the states to come from. The runner's row is locked until the transaction ends.
     """
     runner = locked_runners([runner_id]).get(runner_id)
     if runner is None:
@@ -47,9 +45,7 @@ def move(
             status=runner.status,
             generation=runner.generation,
         )
-    move_many(
-        [runner], to, actor=actor, reason=reason, allowed=allowed, **changes, generation=next_generation or generation
-    )
+    move_many([runner], to, actor=actor, reason=reason, allowed=allowed, **changes)
     return runner
 
 
@@ -107,11 +103,12 @@ class Moves:
 
     For whoever takes in what many runners did since it last looked. A runner may move several times: it has its new
     status at once, all rows come with `write`. Events are published as it moves: best in a bunch (outbox), which ends
-    before `write`. Runners are loaded with project and node.
+    before `write`. Runners are loaded with project and node. `also`: other columns than OWN_COLUMNS that may change.
     """
 
-    def __init__(self, *, actor: str) -> None:
+    def __init__(self, *, actor: str, also: frozenset[str] = frozenset()) -> None:
         self.actor = actor
+        self.columns = OWN_COLUMNS | also
         self._history: list[RunnerMove] = []
         self._changed: dict[UUID, Runner] = {}
         self._arrived: dict[UUID, Runner] = {}
@@ -125,7 +122,7 @@ class Moves:
         allowed: frozenset[RunnerStatus] | None = None,
         **changes: Any,
     ) -> None:
-        """Move a runner as move() does; `changes` are of OWN_COLUMNS. Raises MoveRefused."""
+        """Move a runner as move() does; `changes` are of its columns. Raises MoveRefused."""
         start = _check(runner, to, allowed)
         self.note(runner, **_changes(to, reason=reason, **changes))
         self._history.append(_history(runner, start.value, actor=self.actor))
@@ -133,14 +130,14 @@ class Moves:
         _tell(runner, start.value, actor=self.actor)
 
     def note(self, runner: Runner, **changes: Any) -> None:
-        """Change other columns of a runner, of OWN_COLUMNS, without a move."""
-        assert OWN_COLUMNS.issuperset(changes), changes  # noqa: S101 - others would not be written
+        """Change other columns of a runner without a move."""
+        assert self.columns.issuperset(changes), changes  # noqa: S101 - others would not be written
         _set(runner, changes)
         self._changed[runner.pk] = runner
 
     def write(self) -> list[Runner]:
         """Write everything; return those that moved, as they are now."""
-        update_together([*self._changed.values()], tuple(sorted(OWN_COLUMNS)))
+        update_together([*self._changed.values()], tuple(sorted(self.columns)))
         RunnerMove.objects.bulk_create(self._history)
         arrived = [*self._arrived.values()]
         _record_attempts(arrived)

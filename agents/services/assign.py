@@ -1,23 +1,37 @@
 """Give a job to an agent, which launches its runner, or to a person."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
 
 from agents import acts
-from agents.exceptions import AgentMoveRefused, InvalidJob, JobMoveRefused
+from agents.exceptions import AgentError, AgentMoveRefused, InvalidJob, JobMoveRefused
 from agents.models import Agent, Assignment, Job, Personality
-from agents.prompts import render_prompt
+from agents.prompts import read_talk, render_prompt
 from agents.services.personalities import keep_version
-from agents.services.time import start_clock_of
-from agents.services.todos import begin_todo
+from agents.services.suggest import Pool
+from agents.services.time import start_clocks_of
+from agents.services.todos import begin_todos
 from agents.states import AVAILABLE, AgentStatus, Decision, JobStatus
-from agents.transitions import locked_agent, locked_job, move, move_job
+from agents.transitions import (
+    Work,
+    Worker,
+    locked_agent,
+    locked_agents,
+    locked_job,
+    move_jobs,
+    move_many,
+    no_such_agent,
+)
+from outbox.services import bunched
 from runners.backends import get_backend
 from runners.backends.base import LaunchRequest
+from runners.exceptions import RunnerError
 from runners.models import Project
-from runners.services import launch_runner
+from runners.services.launch import Launches
 from runners.services.limits import within_project
+from runners.several import Several
 from runners.states import ApprovalMode, Isolation, OnLimit, RestartPolicy
 
 
@@ -40,26 +54,53 @@ def assign_job(
     job = locked_job(job_id)
     _check_ready(job)
     agent = locked_agent(agent_id)
-    if agent.status not in AVAILABLE:
-        raise AgentMoveRefused(f"{agent.name} is {agent.status}: it cannot take a job.", status=agent.status)
-    if agent.assignments.open().exists():
-        raise AgentMoveRefused(f"The last runner of {agent.name} has not ended yet.", status=agent.status)
+    _check_free(agent, at_work=agent.assignments.open().exists())
     project = _project(job, agent)
     request = _request(job, agent, project, backend=backend, on_limit=on_limit, approvals=approvals)
-    runner = launch_runner(project.name, request, actor=actor, user=user)
-    assignment = Assignment.objects.create(
-        job=job,
-        agent=agent,
-        runner=runner,
-        personality_version=keep_version(agent.personality, actor=actor),
-        actor=actor,
-    )
-    _begin(job, actor=actor, worker=agent.name, runner_id=runner.pk)
-    acts.on_job("assign", job, actor=actor, after={"agent": agent.name, "runner": str(runner.pk)})
-    move(agent.pk, AgentStatus.WORKING, actor=actor, job_id=job.pk, runner_id=runner.pk)
-    begin_todo(assignment, actor=actor)
-    start_clock_of(assignment, actor=actor)
+    launches = Launches([project])
+    runner = launches.add(project, request, user=user)
+    launches.write(actor=actor)
+    (assignment,) = _begin([Assignment(job=job, agent=agent, runner=runner, actor=actor)], actor=actor)
     return assignment
+
+
+def assign_next_job(agent_id: int, *, actor: str) -> Assignment:
+    """Give an agent the ready job that suits it best; its runner waits where there is no place for it.
+
+    Raises AgentMoveRefused where no job is ready for it, and what assign_job() raises.
+    """
+    return assign_next_jobs([agent_id], actor=actor).only()
+
+
+@transaction.atomic
+def assign_next_jobs(ids: Iterable[int], *, actor: str) -> Several[int, Assignment]:
+    """Do assign_next_job() to several, one after the other: the first have the first choice."""
+    given, several, begun = list(dict.fromkeys(ids)), Several[int, Assignment](), []
+    pool = Pool(list(Agent.objects.filter(pk__in=given)))
+    agents = locked_agents(given)
+    at_work = set(Assignment.objects.open().filter(agent__in=agents).values_list("agent_id", flat=True))
+    read_talk(pool.jobs)
+    projects = {job.project for job in pool.jobs if job.project} | {a.project for a in agents.values() if a.project}
+    launches = Launches(projects, several=len(given) > 1)
+    for agent_id in given:
+        try:
+            agent = agents.get(agent_id)
+            if agent is None:
+                raise no_such_agent(agent_id)
+            job = pool.best_for(agent)
+            if job is None:
+                raise AgentMoveRefused(f"No job is ready for {agent.name}.", status=agent.status)
+            _check_free(agent, at_work=agent_id in at_work)
+            project = _project(job, agent)
+            runner = launches.add(project, _request(job, agent, project, on_limit=OnLimit.WAIT))
+        except (AgentError, RunnerError) as refusal:
+            several.refused[agent_id] = refusal
+        else:
+            pool.take(job)
+            begun.append(Assignment(job=job, agent=agent, runner=runner, actor=actor))
+    launches.write(actor=actor)
+    several.done = {each.agent_id: each for each in _begin(begun, actor=actor) if each.agent_id}
+    return several
 
 
 @transaction.atomic
@@ -67,9 +108,7 @@ def assign_person(job_id: str, person: Any, *, actor: str) -> Assignment:
     """Give a job to a person: no runner is launched, and they say when it is done. Raises JobMoveRefused."""
     job = locked_job(job_id)
     _check_ready(job)
-    assignment = Assignment.objects.create(job=job, person=person, actor=actor)
-    _begin(job, actor=actor, worker=person.get_username())
-    acts.on_job("assign", job, actor=actor, after={"person": person.get_username()})
+    (assignment,) = _begin([Assignment(job=job, person=person, actor=actor)], actor=actor)
     return assignment
 
 
@@ -78,9 +117,37 @@ def _check_ready(job: Job) -> None:
         raise JobMoveRefused(f"{job.pk} is {job.get_status_display().lower()}: it cannot start.", status=job.status)
 
 
-def _begin(job: Job, **told: Any) -> None:
+def _check_free(agent: Agent, *, at_work: bool) -> None:
+    if agent.status not in AVAILABLE:
+        raise AgentMoveRefused(f"{agent.name} is {agent.status}: it cannot take a job.", status=agent.status)
+    if at_work:
+        raise AgentMoveRefused(f"The last runner of {agent.name} has not ended yet.", status=agent.status)
+
+
+def _begin(assignments: Sequence[Assignment], *, actor: str) -> Sequence[Assignment]:
+    """Write new assignments, with all that begins with them; their jobs and agents are locked."""
+    by_agents = [(each, each.agent) for each in assignments if each.agent]
+    versions = {role: keep_version(role, actor=actor) for role in {agent.personality for _, agent in by_agents}}
+    for each, agent in by_agents:
+        each.personality_version = versions[agent.personality]
+    Assignment.objects.bulk_create(assignments)
     # Whoever assigns a job that asked what to do has decided.
-    move_job(job.pk, JobStatus.IN_PROGRESS, decision=Decision.NONE, **told)
+    move_jobs(
+        [each.job for each in assignments],
+        JobStatus.IN_PROGRESS,
+        actor=actor,
+        workers={each.job_id: Worker(each.worker, each.runner_id) for each in assignments},
+        decision=Decision.NONE,
+    )
+    with bunched():
+        for each in assignments:
+            told = {"agent": each.worker, "runner": str(each.runner_id)} if each.agent else {"person": each.worker}
+            acts.on_job("assign", each.job, actor=actor, after=told)
+    work = {agent.pk: Work(each.job_id, each.runner_id) for each, agent in by_agents}
+    move_many([agent for _, agent in by_agents], AgentStatus.WORKING, actor=actor, work=work)
+    begin_todos([each for each, _ in by_agents], actor=actor)
+    start_clocks_of([each for each, _ in by_agents], actor=actor)
+    return assignments
 
 
 def _project(job: Job, agent: Agent) -> Project:
@@ -92,7 +159,9 @@ def _project(job: Job, agent: Agent) -> Project:
     return project
 
 
-def _request(job: Job, agent: Agent, project: Project, *, backend: str, on_limit: str, approvals: str) -> LaunchRequest:
+def _request(
+    job: Job, agent: Agent, project: Project, *, on_limit: str, backend: str = "", approvals: str = ""
+) -> LaunchRequest:
     role = agent.personality
     own = not backend or backend == role.default_backend
     return LaunchRequest(

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from agents.exceptions import AgentError, AgentMoveRefused
+from agents.exceptions import AgentError
 from agents.models import Agent, Assignment, Job, TimeEntry
-from agents.services.assign import assign_job
+from agents.services.assign import assign_next_job, assign_next_jobs
 from agents.services.jobs import delete_job, delete_jobs
 from agents.services.land import (
     cancel_job,
@@ -36,13 +36,11 @@ from agents.services.steer import (
     revive_agent,
     revive_agents,
 )
-from agents.services.suggest import suggest_jobs
 from agents.states import AVAILABLE, AgentStatus, Decision, JobStatus, Outcome, Priority
 from runners.exceptions import InvalidRequest, RunnerError
 from runners.services.operations.filters import exactly, moment, narrow, texts
 from runners.services.operations.verbs import Verb
 from runners.several import Several
-from runners.states import OnLimit
 
 A, J = AgentStatus, JobStatus
 REFUSALS = (AgentError, RunnerError)
@@ -133,15 +131,6 @@ def _why_not_set_status(job: Job, status: str) -> str:
     return refusal.message if refusal else ""
 
 
-def assign_next_job(agent_id: int, *, actor: str) -> Assignment:
-    """Give an agent the ready job that suits it best. Raises AgentMoveRefused where none is ready for it."""
-    agent = Agent.objects.select_related("personality", "project").get(pk=agent_id)
-    best = suggest_jobs(agent, count=1)
-    if not best:
-        raise AgentMoveRefused(f"No job is ready for {agent.name}.", status=agent.status)
-    return assign_job(best[0].job.pk, agent_id, actor=actor, on_limit=OnLimit.WAIT)
-
-
 def _job_status(value: Any) -> JobStatus:
     try:
         return JobStatus(value)
@@ -181,7 +170,7 @@ def _land(outcome: Outcome) -> Callable[..., Several[str, Job]]:
 MAY_CANCEL = _unless(J.PENDING, J.BLOCKED, J.IN_PROGRESS, J.FAILED)
 MAY_DELETE_AGENT, MAY_DELETE_JOB = {"permission": "agents.delete_agent"}, {"permission": "agents.delete_job"}
 VERBS = (
-    _verb("agent.assign", "Give a job", _unless(*AVAILABLE), assign_next_job),
+    _verb("agent.assign", "Give a job", _unless(*AVAILABLE), assign_next_job, assign_next_jobs),
     _verb("agent.pause", "Pause", _unless(A.IDLE, A.WORKING), pause_agent, pause_agents),
     _verb("agent.resume", "Resume", _unless(A.PAUSED), resume_agent, resume_agents),
     _verb("agent.revive", "Revive", _why_not_revive, revive_agent, revive_agents),

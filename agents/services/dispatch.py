@@ -6,7 +6,7 @@ back. Each step is one transaction under the project's lock, and looks at the da
 may run at once, and one that dies leaves nothing half done.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import available_timezones
@@ -22,7 +22,7 @@ from agents.locks import lock_dispatch
 from agents.models import Agent, Assignment, DispatchSettings, Job
 from agents.services.assign import assign_job
 from agents.services.check import check
-from agents.services.suggest import CANDIDATES, Suggestion, rank, specialty_words, suggestion
+from agents.services.suggest import CANDIDATES, Suggestion, Suits, rank
 from agents.services.working_hours import within_hours
 from agents.wakes import dispatch_soon
 from runners.backends import get_backend
@@ -138,14 +138,15 @@ def best_match(project: Project, this: Round) -> Match | None:
 
 
 def _best_of(jobs: list[Job], agents: list[Agent]) -> Match | None:
-    now, specialties = timezone.now(), {agent.pk: specialty_words(agent) for agent in agents}
+    suits, by_id = Suits(), {agent.pk: agent for agent in agents}
+    # Of agents with the same role, whoever waits longest: it would come before the others whichever job it were.
+    first: dict[tuple[int, bool], Agent] = {}
+    for agent in agents:
+        first.setdefault((agent.personality_id, agent.project_id is not None), agent)
     while jobs:
         urgent = [job for job in jobs if rank(job) == rank(jobs[0])]
         matches = [
-            Match(suggestion(job, specialties[agent.pk], now), agent)
-            for job in urgent
-            for agent in agents
-            if job.wanted_agent_id in (None, agent.pk)
+            Match(suits(job, agent), agent) for job in urgent for agent in _candidates(job, by_id, first.values())
         ]
         if matches:
             # max() keeps the first of equals: the oldest job, the agent that waits longest.
@@ -153,6 +154,12 @@ def _best_of(jobs: list[Job], agents: list[Agent]) -> Match | None:
         # Those are meant for agents that are busy; what is less urgent need not wait for them.
         jobs = [job for job in jobs if rank(job) < rank(urgent[0])]
     return None
+
+
+def _candidates(job: Job, agents: Mapping[int, Agent], first: Collection[Agent]) -> Collection[Agent]:
+    if job.wanted_agent_id is None:
+        return first
+    return [agents[job.wanted_agent_id]] if job.wanted_agent_id in agents else []
 
 
 def _start(dispatch: DispatchSettings, match: Match, this: Round) -> int:

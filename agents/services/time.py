@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from agents import events
@@ -137,12 +137,27 @@ def _last_pause_end(entry: TimeEntry) -> datetime:
     return datetime.fromisoformat(entry.pauses[-1][1]) if entry.pauses else entry.started_at
 
 
-def start_clock_of(assignment: Assignment, *, actor: str) -> None:
-    """Start the clock of an agent that begins to work; what else it had running is stopped."""
-    agent = assignment.agent
-    for entry in TimeEntry.objects.open().filter(agent=agent):
-        stop_clock(entry.pk, actor=actor, at=assignment.started_at)
-    start_clock(agent=agent, job=assignment.job, description=assignment.job.title, actor=actor)
+def start_clocks_of(assignments: Sequence[Assignment], *, actor: str) -> None:
+    """Start the clocks of agents that begin to work; what else they had running is stopped."""
+    if not assignments:
+        return
+    begun = {each.agent_id: each for each in assignments}
+    running = TimeEntry.objects.open().select_for_update(of=("self",)).select_related("agent", "person")
+    others = running.filter(agent__in=begun).order_by("pk")
+    _stop({entry: begun[entry.agent_id].started_at for entry in others}, actor=actor)
+    entries = [
+        TimeEntry(agent=each.agent, job=each.job, description=each.job.title, started_at=each.started_at)
+        for each in assignments
+    ]
+    lasts = TimeEntry.objects.filter(agent__in=begun, ended_at__gt=min(each.started_at for each in assignments))
+    ended = dict(lasts.order_by().values_list("agent_id").annotate(last=Max("ended_at")))
+    for entry in entries:
+        entry.started_at = max(entry.started_at, ended.get(entry.agent_id, entry.started_at))
+    with _overlaps_refused(*entries):
+        TimeEntry.objects.bulk_create(entries)
+    with bunched():
+        for entry in entries:
+            events.time_told("started", entry, actor=actor)
 
 
 def stop_clocks_of(assignments: Iterable[Assignment], *, actor: str) -> None:

@@ -48,16 +48,34 @@ def delete_todo(todo_id: UUID, *, actor: str) -> None:
     todo.delete()
 
 
-def begin_todo(assignment: Assignment, *, actor: str) -> None:
-    """Note the job that an agent begins with; a second try at it goes on with the first one's note."""
+def begin_todos(assignments: Iterable[Assignment], *, actor: str) -> None:
+    """Note the jobs that agents begin with; a second try at one goes on with the first one's note."""
+    begun = {(each.agent_id, each.job_id): each for each in assignments}
+    agents, jobs = {agent for agent, _ in begun}, {job for _, job in begun}
+    earlier = (
+        Todo.objects.select_for_update(of=("self",)).select_related("agent").filter(agent__in=agents, job__in=jobs)
+    )
+    # The newest of several comes last.
+    found = {_of(todo): todo for todo in earlier.exclude(status=T.COMPLETED).order_by("created_at", "pk")}
+    again = [todo for key, todo in found.items() if key in begun]
+    for todo in again:
+        todo.status, todo.updated_at = T.IN_PROGRESS, timezone.now()
+    Todo.objects.bulk_update(again, ["status", "updated_at"])
+    new = [_note(each) for key, each in begun.items() if key not in found]
+    Todo.objects.bulk_create(new)
+    with bunched():
+        for todo in [*again, *new]:
+            events.todo_moved(todo, actor=actor)
+
+
+def _of(todo: Todo) -> tuple[int | None, str | None]:
+    return todo.agent_id, todo.job_id
+
+
+def _note(assignment: Assignment) -> Todo:
     agent, job = assignment.agent, assignment.job
-    if agent is None:
-        return
-    todo = Todo.objects.filter(agent=agent, job=job).exclude(status=T.COMPLETED).first()
-    if todo is not None:
-        change_todo(todo.pk, status=T.IN_PROGRESS, actor=actor)
-        return
-    create_todo(agent, title=job.title, job=job, priority=job.priority, status=T.IN_PROGRESS, actor=actor)
+    assert agent is not None  # noqa: S101 - people note for themselves what they have to do
+    return Todo(agent=agent, job=job, title=job.title, priority=job.priority, status=T.IN_PROGRESS)
 
 
 def settle_todos(assignments: Iterable[Assignment], *, done: bool, actor: str) -> None:

@@ -1,7 +1,7 @@
 """Launch a runner: row, event and start task in one transaction, or a refusal before anything starts."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ from runners.shim.identity import boot_id
 from runners.sql_rows import insert_all
 from runners.states import Beginning, ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
 from runners.transitions import record_arrivals, start_waiting_soon
+
+Runners = Several[int, Runner]
 
 START_TASK = "runners.tasks.start_runner"
 START_MANY_TASK = "runners.tasks.start_runners"
@@ -66,9 +68,7 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
 
 
 @transaction.atomic
-def launch_runners(
-    project_name: str, requests: Sequence[LaunchRequest], *, actor: str, user: Any = None
-) -> Several[int, Runner]:
+def launch_runners(project_name: str, requests: Sequence[LaunchRequest], *, actor: str, user: Any = None) -> Runners:
     """Launch several runners in one transaction, by the rules of launch_runner() for each; keys are places in the list.
 
     The first in the list get the places there are. One that is refused keeps nobody else from starting.
@@ -76,20 +76,42 @@ def launch_runners(
     """
     if len(requests) > MOST_AT_ONCE:
         raise InvalidRequest(f"{len(requests)} runners are more than the {MOST_AT_ONCE} that are launched at once.")
-    project = _open_project(project_name)
-    places = Places(project, several=len(requests) > 1)
-    came: Several[int, Runner] = Several()
-    plans: dict[int, _Plan] = {}
+    project = _project_named(project_name)
+    _check_active(project)
+    launches, came = Launches([project], several=len(requests) > 1), Runners()
     for number, request in enumerate(requests):
         try:
-            plans[number] = _plan(project, request, places)
+            came.done[number] = launches.add(project, request, user=user)
         except LaunchRefused as refusal:
             came.refused[number] = refusal
-    with bunched():
-        runners = _insert(project, list(plans.values()), user=user)
-        _record(runners, actor=actor)
-    came.done = dict(zip(plans, runners, strict=True))
+    launches.write(actor=actor)
     return came
+
+
+class Launches:
+    """The launches of one transaction: each is refused or gets its place when it is added, all are written together.
+
+    `projects` are those that may be launched in; `several`: more than one may be added.
+    """
+
+    def __init__(self, projects: Iterable[Project], *, several: bool = False) -> None:
+        self._places = Places(projects, several=several)
+        self._plans: list[tuple[_Plan, Runner]] = []
+
+    def add(self, project: Project, request: LaunchRequest, *, user: Any = None) -> Runner:
+        """Return the runner that will be, by the rules of launch_runner(). Raises LaunchRefused, and adds nothing."""
+        _check_active(project)
+        plan = _plan(project, request, self._places)
+        runner = _runner(project, plan, user=user)
+        self._plans.append((plan, runner))
+        return runner
+
+    def write(self, *, actor: str) -> None:
+        """Write all that were added: rows, history, acts and events, and their start tasks."""
+        if self._plans:
+            with bunched():
+                _insert(self._plans)
+                _record([runner for _, runner in self._plans], actor=actor)
 
 
 def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
@@ -107,7 +129,7 @@ def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
     way = way_on(project, request)
     if way is not None:
         request = replace(request, conversation_mode=ConversationMode.NEW if way.because else way.mode)
-    node, waits_because = _place(places, request, way.home if way else None)
+    node, waits_because = _place(places, project, request, way.home if way else None)
     try:
         if node is not None:
             check_program(backend, request, node)
@@ -115,7 +137,7 @@ def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
         return _Plan(request, workspace, _session(project, request, way), node, waits_because, anchor)
     except LaunchRefused:
         if node is not None:
-            places.give_back(node)
+            places.give_back(project, node)
         raise
 
 
@@ -127,7 +149,7 @@ def _record(runners: Sequence[Runner], *, actor: str) -> None:
         assert runner.session is not None  # noqa: S101 - a new runner has one
         resumed = runner.conversation_mode != ConversationMode.NEW
         events.session_opened(runner.session, runner, resumed=resumed)
-    _send_starts([runner for runner in runners if runner.node is not None])
+    send_starts([runner for runner in runners if runner.node is not None])
     if any(runner.node is None for runner in runners):
         # A place may have become free between the look and the commit, and whoever freed it saw nobody waiting.
         start_waiting_soon()
@@ -145,10 +167,10 @@ def _isolated(request: LaunchRequest, project: Project, workspace: str) -> Launc
     return chosen
 
 
-def _place(places: Places, request: LaunchRequest, home: Node | None) -> tuple[Node | None, str]:
+def _place(places: Places, project: Project, request: LaunchRequest, home: Node | None) -> tuple[Node | None, str]:
     """Return the node, or None and what is waited for. Of a conversation that has a home it is that."""
     try:
-        return places.take(request, only=home), ""
+        return places.take(project, request, only=home), ""
     except NoPlace as refusal:
         if request.on_limit != OnLimit.WAIT:
             raise
@@ -161,11 +183,7 @@ def send_start(runner: Runner) -> None:
     enqueue(START_TASK, args=[str(runner.pk), runner.generation], queue=runner.node.queue, aggregate=runner.aggregate)
 
 
-def _grace(request: LaunchRequest) -> int:
-    return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
-
-
-def _send_starts(runners: Sequence[Runner]) -> None:
+def send_starts(runners: Sequence[Runner]) -> None:
     """Send several start tasks, those of a node some in one message: each costs the relay and the node some of it."""
     if len(runners) == 1:
         send_start(runners[0])
@@ -181,13 +199,20 @@ def _send_starts(runners: Sequence[Runner]) -> None:
             enqueue(START_MANY_TASK, args=[attempts], queue=node.queue, aggregate=f"node:{node.name}")
 
 
-def _open_project(name: str) -> Project:
+def _grace(request: LaunchRequest) -> int:
+    return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
+
+
+def _project_named(name: str) -> Project:
     project = Project.objects.filter(name=name).first()
     if project is None:
         raise InvalidRequest(f"There is no project {name!r}.", field="project")
-    if project.status == ProjectStatus.ARCHIVED:
-        raise ProjectNotActive(f"{name} is archived: nothing is launched in it.", field="project")
     return project
+
+
+def _check_active(project: Project) -> None:
+    if project.status == ProjectStatus.ARCHIVED:
+        raise ProjectNotActive(f"{project.name} is archived: nothing is launched in it.", field="project")
 
 
 def check_program(backend: Backend, request: LaunchRequest | Runner, node: Node) -> None:
@@ -223,21 +248,19 @@ def title_of(request: LaunchRequest) -> str:
     return text.splitlines()[0][:200] if text else ""
 
 
-def _insert(project: Project, plans: Sequence[_Plan], *, user: Any) -> list[Runner]:
-    runners = [_runner(project, plan, user=user) for plan in plans]
-    if not runners:
-        return []
-    insert_all([plan.session for plan in plans if plan.session._state.adding])
+def _insert(plans: Sequence[tuple[_Plan, Runner]]) -> None:
+    insert_all([plan.session for plan, _ in plans if plan.session._state.adding])
+    runners = [runner for _, runner in plans]
     insert_all(runners)
     insert_all(
         [
             Observation(runner=runner, generation=1, parser_state=carried_state(plan.session, runner))
-            for runner, plan in zip(runners, plans, strict=True)
+            for plan, runner in plans
         ]
     )
-    Project.objects.filter(pk=project.pk).update(last_launch_at=timezone.now())
+    projects = {runner.project_id for runner in runners}
+    Project.objects.filter(pk__in=projects).update(last_launch_at=timezone.now())
     enter_prompts(runners)
-    return runners
 
 
 def _runner(project: Project, plan: _Plan, *, user: Any) -> Runner:

@@ -92,7 +92,7 @@ def rlimits(limits: Mapping[str, int]) -> dict[str, int]:
 
 def within_project(project: Project, wanted: Mapping[str, int]) -> dict[str, int]:
     """Return limits that are meant for any project, each no looser than this one's."""
-    most = limits_of_project(project)
+    most = limits_of_project(project) if wanted else {}
     return {name: min(value, most.get(name, value)) for name, value in wanted.items()}
 
 

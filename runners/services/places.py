@@ -11,7 +11,7 @@ from runners.models import Node, Project, ProviderLimit, ResourceQuota, Runner
 from runners.services.allowance import check_budgets
 from runners.services.containers import CONTAINER
 from runners.services.credentials import credential_of, own_credential
-from runners.sql import database_now, free_slots, lock_all_for_transaction, lock_for_transaction, quota_and_use
+from runners.sql import database_now, free_slots, lock_all_for_transaction, quota_and_use
 from runners.states import NodeStatus
 
 #: Spaces of the advisory locks, so that a project and a node with the same id do not meet.
@@ -23,26 +23,35 @@ def take_place(
     project: Project, wanted: LaunchRequest | Runner, *, prefer: Node | None = None, only: Node | None = None
 ) -> Node:
     """Take a place for one more runner of the project, and return its node. Raises NoPlace, ProgramNotFound."""
-    return Places(project).take(wanted, prefer=prefer, only=only)
+    return Places([project]).take(project, wanted, prefer=prefer, only=only)
 
 
 class Places:
-    """The places that a transaction gives to runners of one project: its quota, and the slots of nodes that fit.
+    """The places that a transaction gives to runners of some projects: their quotas, and the slots of nodes that fit.
 
     What was given is held until the transaction ends: of two for the last place one sees the other. `several`: so many
     may be asked for that they go to many nodes.
     """
 
-    def __init__(self, project: Project, *, several: bool = False) -> None:
-        self.project = project
+    def __init__(self, projects: Iterable[Project], *, several: bool = False) -> None:
+        self.project_ids = frozenset(project.pk for project in projects)
         self.several = several
-        self._allowed: set[tuple[str, str]] = set()
-        self._quota: tuple[int, int] | None = None
+        self._allowed: set[tuple[int, str, str]] = set()
+        self._locked = False
+        #: Of each project, how many it may have and how many it has.
+        self._quotas: dict[int, tuple[int, int]] = {}
         #: What is left of nodes whose lock is held.
         self._free: dict[int, int] = {}
         self._fitting: dict[object, list[Node]] = {}
 
-    def take(self, wanted: LaunchRequest | Runner, *, prefer: Node | None = None, only: Node | None = None) -> Node:
+    def take(
+        self,
+        project: Project,
+        wanted: LaunchRequest | Runner,
+        *,
+        prefer: Node | None = None,
+        only: Node | None = None,
+    ) -> Node:
         """Take a place for one more runner, and return its node: the one with the most free slots of those that fit.
 
         A node fits that has all labels, and the backend's program; for a container, an engine: the program is the
@@ -50,35 +59,37 @@ class Places:
         BudgetSpent, QuotaExceeded, NoNodeAvailable, also where no node has the labels, and ProgramNotFound where nodes
         have them but none the program.
         """
-        self._check_budgets(wanted)
-        limit, used = self._under_quota()
+        self._check_budgets(project, wanted)
+        limit, used = self._under_quota(project)
         node = self._node(wanted, prefer, only)
-        self._quota = limit, used + 1
+        self._quotas[project.pk] = limit, used + 1
         self._free[node.pk] -= 1
         return node
 
-    def give_back(self, node: Node) -> None:
-        """Take back what was taken last: the runner is not started after all."""
-        assert self._quota is not None  # noqa: S101 - it was taken
-        limit, used = self._quota
-        self._quota = limit, used - 1
+    def give_back(self, project: Project, node: Node) -> None:
+        """Take back a place: the runner is not started after all."""
+        limit, used = self._quotas[project.pk]
+        self._quotas[project.pk] = limit, used - 1
         self._free[node.pk] += 1
 
-    def _check_budgets(self, wanted: LaunchRequest | Runner) -> None:
-        names = wanted.agent_name, wanted.personality_name
-        if names not in self._allowed:
-            check_budgets(self.project, wanted)
+    def _check_budgets(self, project: Project, wanted: LaunchRequest | Runner) -> None:
+        counted = project.pk, wanted.agent_name, wanted.personality_name
+        if counted not in self._allowed:
+            check_budgets(project, wanted)
         if not isinstance(wanted, Runner):  # a runner may have a budget of its own
-            self._allowed.add(names)
+            self._allowed.add(counted)
 
-    def _under_quota(self) -> tuple[int, int]:
-        if self._quota is None:
-            lock_for_transaction(PROJECT_LOCK, self.project.pk)
-            limit, used = quota_and_use(self.project.pk)
-            self._quota = ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if limit is None else limit, used
-        limit, used = self._quota
+    def _under_quota(self, project: Project) -> tuple[int, int]:
+        if not self._locked:
+            # All at once and in order, as the nodes below: nobody waits for another in a circle.
+            lock_all_for_transaction(PROJECT_LOCK, sorted(self.project_ids))
+            self._locked = True
+        if project.pk not in self._quotas:
+            limit, used = quota_and_use(project.pk)
+            self._quotas[project.pk] = ResourceQuota.DEFAULT_MAX_CONCURRENT_RUNNERS if limit is None else limit, used
+        limit, used = self._quotas[project.pk]
         if used >= limit:
-            name = self.project.name
+            name = project.name
             raise QuotaExceeded(f"{name} has {used} of {limit} runners: its quota is full.", used=used, limit=limit)
         return limit, used
 

@@ -7,7 +7,7 @@ from copy import copy
 from uuid import UUID
 
 from runners.backends import get_backend
-from runners.models import Message, Node, Runner
+from runners.models import Message, Runner
 from runners.services.containers import CONTAINER
 from runners.services.context import CONTEXT_KEY
 from runners.states import Beginning, ConversationMode, Role
@@ -16,6 +16,7 @@ from runners.states import Beginning, ConversationMode, Role
 def can_resume(runner: Runner) -> bool:
     """Say whether the next attempt may go on in the session, on the node where this one was.
 
+    Nowhere else: programs keep their conversations on their own disk.
     The program must be able to, have told its own id of the conversation, and have said something in it. One that did
     not know the conversation any more begins anew. A container takes its conversations along when it goes.
     """
@@ -30,11 +31,6 @@ def can_resume(runner: Runner) -> bool:
 def has_answered(runner: Runner, session_id: UUID | None) -> bool:
     """Say whether an attempt of the runner said anything in a session."""
     return Message.objects.filter(session=session_id, runner=runner, role=Role.ASSISTANT).exists()
-
-
-def resumes_on(runner: Runner, node: Node) -> bool:
-    """Say whether an attempt on `node` goes on in the session: programs keep their conversations on their own disk."""
-    return node.pk == runner.node_id and can_resume(runner)
 
 
 def as_attempted(runner: Runner) -> Runner:

@@ -13,7 +13,7 @@ from runners.querysets import RunnerQuerySet
 from runners.services.operations import filters
 from runners.services.operations.filters import exactly, moment, texts
 from runners.services.operations.verbs import Verb
-from runners.services.restart import restart_runner
+from runners.services.restart import restart_runner, restart_runners
 from runners.services.steer import (
     MAX_GRACE_SECONDS,
     pause_runner,
@@ -157,5 +157,6 @@ VERBS = (
         matching=matching_runners,
         why_not=_unless(S.TERMINATED, S.FAILED),
         act=restart_runner,
+        act_many=restart_runners,
     ),
 )

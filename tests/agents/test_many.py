@@ -1,8 +1,11 @@
 """Operations in chunks leave the same as item by item: rows, history, events, acts, refusals."""
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,7 +31,9 @@ from agents.models import (
 )
 from agents.states import AgentStatus, JobStatus
 from outbox.models import AuditEntry, Entry
-from runners.models import Attempt, Project, Runner, RunnerMove
+from runners.models import Attempt, BudgetPeriod, Message, Observation, Project, Runner, RunnerMove, Session
+from runners.services.budgets import create_budget
+from runners.services.launch import START_MANY_TASK, START_TASK
 from runners.services.operations import all_verbs, begin_operation, register, run_operation, verb_named
 from runners.services.operations import run as running
 from runners.states import RunnerStatus as R
@@ -38,23 +43,33 @@ from tests.callers import make_user
 from tests.runners.factories import make_node, make_project, make_runner
 
 AGENTS = ("idle", "paused", "starting", "running", "suspended", "killed", "broken", "retired", "experienced")
+ROLES = ("database", "poem", "broken", "spent")
 JOBS = ("pending", "waiting", "with a person", "with an agent", "failed", "asking", "cancelled", "completed")
 RUNNERS = (R.QUEUED, R.STARTING, R.RUNNING, R.PAUSED, R.STOPPING, R.UNKNOWN, R.TERMINATED, R.FAILED)
-#: What is the same in both worlds: all but moments (of which only whether there is one: "?") and numbers of rows.
+#: What an agent may be given: by whom it may be done, and where.
+READY = ("here", "anywhere", "urgent", "elsewhere", "for one", "for a person")
+#: What is the same in both worlds: all but moments (of which only whether there is one: "?") and ids that are new.
 ROWS: dict[type[Model], Sequence[str]] = {
     Agent: ("pk", "status", "reason"),
     AgentMove: ("agent_id", "from_status", "to_status", "actor", "reason"),
-    Assignment: ("pk", "job_id", "agent_id", "outcome", "note"),
+    Assignment: ("job_id", "agent_id", "runner_id", "personality_version_id", "outcome", "note", "actor"),
     Comment: ("job_id", "actor", "text"),
     Dependency: ("job_id", "needs_id"),
     Job: ("pk", "status", "reason", "decision", "ended_at?"),
     JobMove: ("job_id", "from_status", "to_status", "actor", "reason"),
-    TimeEntry: ("pk", "status", "notes", "ended_at?", "paused_at?"),
-    Todo: ("pk", "agent_id", "status"),
-    Runner: ("pk", "status", "reason", "generation", "restart_at?", "ended_at?"),
-    RunnerMove: ("runner_id", "from_status", "to_status", "actor", "reason"),
-    Attempt: ("runner_id", "generation", "status", "reason"),
-}
+    TimeEntry: ("agent_id", "job_id", "description", "status", "notes", "ended_at?", "paused_at?"),
+    Todo: ("pk", "agent_id", "job_id", "title", "status", "priority"),
+    Session: ("pk", "title", "message_count", "began"),
+    Message: ("session_id", "runner_id", "role", "text"),
+    Runner: (
+        "pk", "status", "reason", "generation", "node_id", "prompt", "environment", "on_limit", "resumed", "exit_code",
+        "started_at?", "restart_at?", "ended_at?",
+    ),
+    RunnerMove: ("runner_id", "generation", "from_status", "to_status", "actor", "reason"),
+    Attempt: ("runner_id", "generation", "node_id", "status", "reason", "telemetry_offset", "parser_state"),
+    Observation: ("runner_id", "generation", "telemetry_offset", "output_bytes", "process_count", "parser_state"),
+}  # fmt: skip
+UUIDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: One wake-up of these serves all of a chunk.
 WAKES = ("agents.tasks.dispatch", "runners.tasks.start_waiting")
 WITH_PARAMETERS = {"job.set_status": [{"status": status} for status in JobStatus.values]}
@@ -102,33 +117,94 @@ def make_one_job(kind: str, number: int, earlier: list[str], project: Project) -
         pass  # it waits for one that is not done: then it is one more that waits
 
 
+def make_one_ready_job(kind: str, number: int, agents: Sequence[Agent], project: Project, other: Project) -> None:
+    where = {"anywhere": None, "elsewhere": other}.get(kind, project)
+    fields: dict[str, Any] = {"labels": [("database", "parser", "poem")[number % 3]]}
+    fields["priority"] = "critical" if kind == "urgent" else "medium"
+    if kind == "for one" and agents:
+        fields["wanted_agent"] = agents[number % len(agents)].name
+    if kind == "for a person":
+        fields["wanted_person"] = make_user(f"reader-{number}-{Job.objects.count()}").get_username()
+    make_job(where, **fields)
+
+
+def spend(role: Personality) -> None:
+    """Have a role used up what it may use today."""
+    budget = create_budget(
+        {"name": role.name, "scope": "personality", "scope_key": role.name, "period": "daily", "unit": "tokens",
+         "limit": Decimal(10), "action": "stop"}, actor=ACTOR,
+    )  # fmt: skip
+    BudgetPeriod.objects.filter(budget=budget).update(used_tokens=10)
+
+
 def make_one_runner(status: R, project: Project) -> None:
     ended = timezone.now() if status in {R.TERMINATED, R.FAILED} else None
     fields: dict[str, Any] = {"restart_at": timezone.now()} if status == R.FAILED else {}
-    node = None if status == R.QUEUED else make_node()
-    make_runner(project=project, node=node, status=status, ended_at=ended, **fields)
+    # A program that is not there: its restart is refused when its place is taken.
+    fields |= {"argv": ["no-such-program"]} if status == R.FAILED and Runner.objects.count() % 2 else {}
+    node = None if status == R.QUEUED else make_node(slots=2)
+    runner = make_runner(project=project, node=node, status=status, ended_at=ended, prompt="Go on.", **fields)
+    Observation.objects.filter(runner=runner).update(
+        telemetry_offset=700, process_count=3, parser_state={"totals": {"tokens": 5}, "line": 3}
+    )
 
 
 def _value(row: Model, name: str) -> Any:
     return getattr(row, name[:-1]) is not None if name.endswith("?") else getattr(row, name)
 
 
+def _names() -> dict[str, str]:
+    """Return what stands for the ids that are made up anew in each world."""
+    runners = {str(runner.pk): f"runner {runner.name}" for runner in Runner.objects.all()}
+    sessions = {str(each.session_id): f"session of {each.name}" for each in Runner.objects.order_by("name")}
+    todos = {str(todo.pk): f"todo of {todo.agent_id} for {todo.job_id}" for todo in Todo.objects.all()}
+    return runners | sessions | todos
+
+
 def traces() -> dict[str, Any]:
-    """Return what is there, comparable between worlds."""
+    """Return all that a verb leaves behind, of each record and each aggregate in the order in which it happened."""
+    names = _names()
+
+    def named(value: Any) -> Any:
+        text = UUIDS.sub(lambda found: names.get(found[0], found[0]), json.dumps(value, default=str))
+        return json.loads(text)
+
     found: dict[str, Any] = {
-        model.__name__: sorted(str([_value(row, name) for name in fields]) for row in model._default_manager.all())
+        model.__name__: sorted(
+            str(named([_value(row, name) for name in fields])) for row in model._default_manager.all()
+        )
         for model, fields in ROWS.items()
     }
+    clocks = {entry.pk: f"{entry.worker} on {entry.job_id}" for entry in TimeEntry.objects.all()}
     told: defaultdict[str, list[Any]] = defaultdict(list)
+    starts: list[Any] = []
     for entry in Entry.objects.exclude(type__in=WAKES).exclude(aggregate__startswith="operation:").order_by("pk"):
+        if entry.type in {START_TASK, START_MANY_TASK}:
+            args = entry.data["args"]
+            starts += [
+                (attempt, entry.routing_key) for attempt in (args[0] if entry.type == START_MANY_TASK else [args])
+            ]
+            continue
         data = {name: value for name, value in entry.data.items() if name != "seconds"}
-        told[entry.aggregate].append((entry.kind, entry.type, entry.subject, entry.routing_key, data))
+        subject = entry.subject
+        if "time_entry_id" in data:
+            subject = data["time_entry_id"] = clocks[data["time_entry_id"]]
+        told[entry.aggregate].append((entry.kind, entry.type, subject, entry.routing_key, data))
     acts: defaultdict[str, list[Any]] = defaultdict(list)
     for act in AuditEntry.objects.exclude(target_type="operation").order_by("pk"):
         before = {name: value for name, value in (act.before or {}).items() if name != "restart_at"}
         acts[act.target_id].append((act.action, act.actor, act.target_name, before, act.after, act.reason))
     woken = set(Entry.objects.filter(type__in=WAKES).values_list("type", flat=True))
-    return {**found, "told": dict(told), "acts": dict(acts), "woken": woken}
+    if not Runner.objects.filter(status=R.QUEUED).exists():
+        # Of several that wait and are stopped singly, the first one's end wakes those that are stopped next.
+        woken.discard("runners.tasks.start_waiting")
+    return {
+        **found,
+        "told": named(told),
+        "acts": named(acts),
+        "starts": sorted(map(str, named(starts))),
+        "woken": sorted(woken),
+    }
 
 
 def in_a_world_of_its_own(name: str, parameters: dict[str, Any], *, at_once: bool) -> dict[str, Any]:
@@ -182,16 +258,53 @@ def verbs_of(noun: str) -> list[str]:
 
 @pytest.mark.django_db
 @play(6)
-@given(kinds=st.lists(st.sampled_from(AGENTS), min_size=1, max_size=12), dispatch=st.booleans())
-def test_agents_in_chunks_and_one_by_one(ways: None, kinds: list[str], dispatch: bool) -> None:
+@given(
+    kinds=st.lists(st.sampled_from(AGENTS), min_size=1, max_size=12),
+    ready=st.lists(st.tuples(st.sampled_from(READY), st.integers(0, 50)), max_size=6),
+    dispatch=st.booleans(),
+)
+def test_agents_in_chunks_and_one_by_one(
+    ways: None, kinds: list[str], ready: list[tuple[str, int]], dispatch: bool
+) -> None:
     with transaction.atomic():
         make_node(slots=50)
         project, role = make_project(quota=50), make_personality()
         for kind in kinds:
             make_one_agent(kind, project, role)
+        for kind, number in ready:
+            make_one_ready_job(kind, number, list(Agent.objects.active().order_by("pk")), project, make_project())
         services.set_dispatch(project, enabled=dispatch, max_failures=2, actor=ACTOR)
         for name in verbs_of("agent"):
             expect_the_same(name)
+        transaction.set_rollback(True)
+
+
+@pytest.mark.django_db
+@play(12)
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from(ROLES), st.booleans()), min_size=2, max_size=12),
+    ready=st.lists(st.tuples(st.sampled_from(READY), st.integers(0, 50)), min_size=1, max_size=12),
+    quota=st.integers(0, 9),
+)
+def test_jobs_are_given_in_chunks_as_one_by_one(
+    ways: None, kinds: list[tuple[str, bool]], ready: list[tuple[str, int]], quota: int
+) -> None:
+    """Of idle agents: some roles cannot start, or may not spend any more, and what they leave the next are given."""
+    with transaction.atomic():
+        make_node(slots=4)
+        project, other = make_project(quota=quota), make_project(quota=2)
+        roles = {
+            "database": make_personality(specialties=["databases"]),
+            "poem": make_personality(specialties=["poems"], max_minutes=5),
+            "broken": make_personality(argv=["no-such-program"]),
+            "spent": make_personality(),
+        }
+        spend(roles["spent"])
+        for kind, anywhere in kinds:
+            make_agent(project=None if anywhere else project, role=roles[kind])
+        for kind, number in ready:
+            make_one_ready_job(kind, number, list(Agent.objects.active().order_by("pk")), project, other)
+        expect_the_same("agent.assign")
         transaction.set_rollback(True)
 
 
@@ -222,6 +335,5 @@ def test_runners_in_chunks_and_one_by_one(ways: None, statuses: list[R]) -> None
         transaction.set_rollback(True)
 
 
-def test_every_verb_but_those_that_start_processes_knows_chunks() -> None:
-    singly = {verb.name for verb in all_verbs() if not verb.act_many}
-    assert singly <= {"agent.assign", "runner.restart"}
+def test_every_verb_knows_chunks() -> None:
+    assert not {verb.name for verb in all_verbs() if not verb.act_many}

@@ -13,6 +13,7 @@ from django.utils import timezone
 from outbox.models import Entry
 from runners.exceptions import WorktreeRefused
 from runners.models import Changes, Project, Runner, Worktree
+from runners.services import restart_runner
 from runners.services.reconcile import unfinished_worktrees
 from runners.services.worktrees import collect as collecting
 from runners.services.worktrees import end_worktree, finish_worktree, working_directory
@@ -277,7 +278,7 @@ def test_a_runner_that_starts_again_keeps_its_worktree_until_it_has_ended(begin:
     assert finish(runner).state == WorktreeState.OPEN
     assert place.exists()
     assert Changes.objects.get().generation == 1
-    move(runner.pk, RunnerStatus.STARTING, generation=1, actor="system:restart", next_generation=2)
+    restart_runner(runner.pk, actor="system:restart")
     assert finish(runner).state == WorktreeState.OPEN
     runner.refresh_from_db()
     assert working_directory(runner) == str(place)
@@ -291,7 +292,7 @@ def test_a_restart_after_the_merge_begins_a_new_worktree(begin: Begin, project: 
     runner, place = begin(worktree_end="merge")
     write(place, a__txt="a\n")
     end(runner)
-    move(runner.pk, RunnerStatus.STARTING, generation=1, actor="user:ada", next_generation=2)
+    restart_runner(runner.pk, actor="user:ada")
     runner.refresh_from_db()
     assert working_directory(runner) == str(place)
     assert Worktree.objects.get().base == git(project.path, "rev-parse", "HEAD")
