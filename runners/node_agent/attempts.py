@@ -1,6 +1,7 @@
 """The attempts of which this node has a run directory, and their telemetry from where the database stands."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -130,14 +131,20 @@ def attempt_at(directory: Path) -> Attempt | None:
 
 
 def find_attempts(runs: Path, known: set[str]) -> Iterator[Attempt]:
-    """Yield the attempts below `runs` that are neither `known` nor done with."""
-    for directory in runs.iterdir():
-        if directory.name in known:
-            continue
-        if attempt := find_attempt(directory):
+    """Yield the attempts below `runs` that are neither `known` nor done with; forget those that are gone."""
+    there = names_in(runs)
+    known &= there
+    for name in there - known:
+        if attempt := find_attempt(runs / name):
             yield attempt
-        elif (directory / INGESTED).exists():
-            known.add(directory.name)
+        elif (runs / name / INGESTED).exists():
+            known.add(name)
+
+
+def names_in(directory: Path) -> set[str]:
+    """Return the names in a directory; asked every second where there may be thousands."""
+    with os.scandir(directory) as entries:
+        return {entry.name for entry in entries}
 
 
 def find_attempt(directory: Path) -> Attempt | None:

@@ -32,6 +32,19 @@ class Alive:
         return self.attempt.key
 
 
+@dataclass(frozen=True)
+class OnDisk:
+    """The attempts of which there is a run directory: asked for one by one, as thousands stay there for days."""
+
+    runs: Path
+
+    def __contains__(self, attempt: object) -> bool:
+        match attempt:
+            case (UUID() as runner_id, generation):
+                return (self.runs / f"{runner_id.hex}.{generation}").is_dir()
+        return False
+
+
 def sort_out(attempts: Iterable[Attempt]) -> tuple[list[Alive], list[Attempt]]:
     """Return the live attempts, and the lost ones: started, without a shim, and without a record of their end."""
     alive: list[Alive] = []

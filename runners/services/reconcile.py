@@ -4,7 +4,7 @@ The control plane runs the rules that need only the database, every 30 s; the no
 processes. Every rule may run at any time, twice, or on two machines at once.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -158,7 +158,7 @@ def undelivered_answers() -> int:
     return send_again()
 
 
-def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Collection[Attempt]) -> int:
+def reconcile_node(node_name: str, alive: Mapping[Attempt, bool], kept: Container[Attempt]) -> int:
     """Hold the database against what a node has; return how many runners changed.
 
     `alive`: attempts with a shim, and whether each is paused; `kept`: those with any record on the node. An unknown

@@ -12,9 +12,9 @@ from django.urls import reverse
 from dashboard.attempts import TAIL, kept_output, present_attempt, read_kept, read_output
 from runners.models import Transcript
 from runners.services.redaction import note_redactions
-from runners.services.transcripts.store import Place, complete, store
+from runners.services.transcripts.store import Place, complete
 from runners.states import TranscriptKind
-from tests.runners.factories import make_runner
+from tests.runners.factories import make_runner, store
 from tests.runners.redaction.recordings import event
 from tests.runners.transcripts.conftest import directory as directory
 

@@ -20,11 +20,11 @@ from dashboard.replay import attempts_of
 from runners.backends.base import LaunchRequest
 from runners.models import Attempt, Message, Runner, Session, Transcript
 from runners.services import launch_runner
-from runners.services.transcripts.store import Place, store
+from runners.services.transcripts.store import Place
 from runners.states import TranscriptKind
 from tests.dashboard.conftest import signed_in
 from tests.dashboard.talk import Talk
-from tests.runners.factories import make_project, make_runner
+from tests.runners.factories import make_project, make_runner, store
 from tests.stack import Stack, wait_until
 
 OpenPage = Callable[..., Page]

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from runners.models import Node, Observation, Project, ResourceQuota, Runner, Session
+from runners.services.transcripts.store import Place, Standing, enter_all, put
 from runners.shim.identity import boot_id
 from runners.states import NodeStatus, RunnerStatus
 
@@ -54,3 +55,8 @@ def make_runner(**fields: Any) -> Runner:
     runner = Runner.objects.create(project=project, node=node, session=session, **{**defaults, **fields})
     Observation.objects.create(runner=runner, generation=runner.generation)
     return runner
+
+
+def store(place: Place, start: int, text: bytes, **more: Any) -> Standing:
+    """Store some text of a recording, and return how far it is stored now."""
+    return enter_all([put(place, start, text, **more)])[0]

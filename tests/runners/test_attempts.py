@@ -1,6 +1,7 @@
 """Reading telemetry files: whole lines only, anything may stand in them."""
 
 import json
+import shutil
 import uuid
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def test_attempts_are_found_once_and_those_done_with_not_at_all(tmp_path: Path) 
     known: set[str] = set()
     assert [found.key for found in find_attempts(tmp_path, known)] == [fresh.key]
     assert done.name in known
+    # What is remembered is no more than what is there.
+    shutil.rmtree(done.directory)
+    list(find_attempts(tmp_path, known))
+    assert known == set()
 
 
 def test_a_tail_begins_at_the_beginning_of_a_line(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from django.urls import reverse
 
 from runners.models import Runner, TranscriptPart
 from runners.services.redaction import note_redactions
-from runners.services.transcripts.store import Place, complete, store
+from runners.services.transcripts.store import Place, complete
 from runners.states import TranscriptKind
-from tests.runners.factories import make_runner
+from tests.runners.factories import make_runner, store
 from tests.runners.redaction.recordings import event
 from tests.runners.transcripts.conftest import directory as directory
 

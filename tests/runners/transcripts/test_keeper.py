@@ -15,8 +15,8 @@ from runners.models import Redaction, Runner, Transcript, TranscriptPart
 from runners.node_agent import keeper as keeping
 from runners.node_agent.keeper import KEPT, Keeper
 from runners.services.transcripts import shelf
-from runners.services.transcripts import store as storing
 from runners.services.transcripts.read import find_transcript, read_text
+from runners.services.transcripts.store import enter_all
 from runners.shim import rundir
 from runners.states import TranscriptKind
 from tests.runners.factories import make_runner
@@ -203,8 +203,8 @@ def test_a_recording_that_cannot_be_read_holds_up_no_other(node: Node) -> None:
 DEATHS = {
     "before storage": (shelf, "put", "before"),
     "between storage and database": (shelf, "put", "after"),
-    "before the row": (storing, "_enter", "before"),
-    "after the row": (storing, "_enter", "after"),
+    "before the row": (keeping, "enter_all", "before"),
+    "after the row": (keeping, "enter_all", "after"),
     "before it is complete": (keeping, "complete", "before"),
     "after it is complete": (keeping, "complete", "after"),
     "before strays are removed": (keeping, "sweep", "before"),
@@ -302,7 +302,7 @@ def test_a_run_on_s3_is_complete_and_what_was_stored_in_vain_is_removed(
     node = Node(tmp_path / "runs", make_runner())
     node.print(event("one\r\n"))
     with monkeypatch.context() as patch:
-        patch.setattr(storing, "_enter", dying(storing._enter, "before"))
+        patch.setattr(keeping, "enter_all", dying(enter_all, "before"))
         with pytest.raises(Killed):
             node.round()
     node.restart()
@@ -321,7 +321,7 @@ def test_a_database_that_is_away_delays_and_loses_nothing(node: Node, monkeypatc
 
     node.print(event("hello\r\n"))
     with monkeypatch.context() as patch:
-        patch.setattr(storing, "_enter", away)
+        patch.setattr(keeping, "enter_all", away)
         node.round()
     assert not Transcript.objects.exists()
     node.round()
@@ -366,3 +366,29 @@ def test_a_storage_that_never_answers_does_not_keep_the_node_agent_from_ending(t
         (tmp_path / "runs").mkdir()
         with keeping.keeping(tmp_path / "runs"):
             pass
+
+
+def several(node: Node, count: int) -> list[Node]:
+    """Return the runs of more runners on the same node, ended, with something in both files."""
+    runs = [Node(node.runs, make_runner()) for _ in range(count)]
+    for number, run in enumerate(runs):
+        run.print(event(f"{number}\r\n"))
+        run.end()
+    return runs
+
+
+def test_many_recordings_take_no_more_statements_than_two(node: Node, django_assert_max_num_queries: Any) -> None:
+    for count in (2, 30):
+        runs = several(node, count)
+        with django_assert_max_num_queries(16):
+            node.round()
+        for run in runs:
+            assert run.is_kept()
+            assert all(run.stored(kind) == run.file(kind) for kind in TranscriptKind)
+
+
+def test_of_many_recordings_one_that_is_not_known_holds_up_no_other(node: Node) -> None:
+    runs = several(node, 5)
+    Runner.objects.filter(pk=runs[2].runner.pk).delete()
+    node.round()
+    assert [run.is_kept() for run in runs] == [True, True, False, True, True]

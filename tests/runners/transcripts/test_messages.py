@@ -12,8 +12,9 @@ from runners.models import Message, Observation, Runner, Session
 from runners.node_agent.attempts import Attempt
 from runners.services.ingest import ingest
 from runners.services.shorten import LONGEST
-from runners.services.transcripts.store import Place, store
+from runners.services.transcripts.store import Place
 from runners.states import TranscriptKind
+from tests.runners.factories import store
 from tests.runners.redaction.recordings import SECRETS, line, redactor
 from tests.runners.teller import starting
 from tests.runners.teller import teller as teller

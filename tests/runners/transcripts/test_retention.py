@@ -20,10 +20,10 @@ from runners.node_agent.keeper import KEPT
 from runners.services.transcripts import shelf
 from runners.services.transcripts.read import read_text
 from runners.services.transcripts.retention import find_due, remove_due
-from runners.services.transcripts.store import Place, complete, store
+from runners.services.transcripts.store import Place, complete
 from runners.shim import rundir
 from runners.states import TranscriptKind
-from tests.runners.factories import make_project, make_runner
+from tests.runners.factories import make_project, make_runner, store
 
 pytestmark = pytest.mark.django_db
 TEXT = b'[0.1, "o", "hello"]\n'

@@ -19,9 +19,9 @@ from runners.services.transcripts.read import (
     read_text,
     transcripts_of_session,
 )
-from runners.services.transcripts.store import Place, Standing, UnknownAttempt, complete, standing_of, store, sweep
+from runners.services.transcripts.store import Place, Standing, UnknownAttempt, complete, standings_of, sweep
 from runners.states import TranscriptKind
-from tests.runners.factories import make_runner
+from tests.runners.factories import make_runner, store
 from tests.s3 import S3
 
 ONE, TWO = b'[0.1, "o", "one"]\n[0.2, ' * 50, b'"o", "two"]\n' * 50
@@ -76,12 +76,12 @@ def test_a_part_stored_and_not_entered_is_stored_anew_and_its_stray_removed(
         raise IntegrityError("killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("runners.services.transcripts.store._enter", die)
+        patch.setattr("tests.runners.factories.enter_all", die)
         with pytest.raises(IntegrityError):
             store(place, 0, b"less of it")
     folder = shelf.folder(place.runner_id, place.generation, place.kind)
     assert len(list(shelf.names(folder))) == 1
-    assert standing_of(place) == Standing()
+    assert standings_of([place]) == {place: Standing()}
     transcript = stored(place)
     assert len(list(shelf.names(folder))) == 3
     assert sweep(place) == 0, "somebody may be about to enter it, as long as it grows"
