@@ -49,7 +49,9 @@ def next_stretch(path: Path, kind: TranscriptKind, start: int, *, most_bytes: in
         before = file.read(start - back)
         data, after = _lines(file, start, most_bytes, ended=ended)
         if data and not ended and b"\n" not in after:
-            data = data[: _settled(data, kind)]
+            settled = _settled(data, kind)
+            # What waits is looked at, too: its first line may have the end of a secret that begins in these.
+            data, after = data[:settled], data[settled:] + after
         if data:
             # The database will say that it has so much: after a power cut the file must not have less.
             os.fdatasync(file.fileno())

@@ -132,6 +132,17 @@ def test_the_beginning_of_a_secret_waits_for_its_end(node: Node) -> None:
     assert printed(node.stored().split(b"\n", 1)[1]) == "token " + "*" * len(TOKEN) + "\r\n$ "
 
 
+def test_a_secret_that_ends_where_the_next_word_begins_is_masked_while_that_word_waits(node: Node) -> None:
+    """The word may be a secret's beginning, and its event, which has this one's end, is left for the next round."""
+    node.print(event(TOKEN[:15]), event(TOKEN[15:30]), event(f"{TOKEN[30:]} {'y' * 100}"), event("y" * 100))
+    node.round()
+    assert printed(node.stored().split(b"\n", 1)[1]) == "[github_token]" + "*" * 16
+    node.end()
+    node.round()
+    assert node.stored() == redactor().cast(node.file())[0]
+    assert Redaction.objects.get(kind=OUTPUT).places == 1
+
+
 def test_a_secret_across_the_border_of_two_parts_is_masked_on_both_sides(node: Node, settings: Any) -> None:
     settings.TRANSCRIPT_PART_KB = 64
     filler = [event("x" * 1000 + "\r\n")] * 62
