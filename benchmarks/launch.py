@@ -41,6 +41,7 @@ def limits() -> dict[str, float]:
     return {
         "process_starts_per_second": _rate(_start_true, STARTS),
         "bare_zygote_forks_per_second": _shims.bare_forks_per_second(FORKS),
+        "detached_zygote_forks_per_second": _shims.bare_forks_per_second(FORKS, _shims.DETACHED_ZYGOTE),
         "one_row_commits_per_second": _rate(_commit_row, COMMITS),
     }
 
@@ -61,6 +62,7 @@ def figures() -> dict[str, float]:
         _wait_until_all_ended()
         found |= _percentiles("post_to_start_1", _one_by_one(running))
         found |= _percentiles("post_to_start_20", [ms for _ in range(ROUNDS) for ms in _at_once(running)])
+        found |= _percentiles("post_to_start_20_in_one", [ms for _ in range(ROUNDS) for ms in _in_one(running)])
         found |= _sustained(running)
         found |= _batches(running)
         found |= _at_rest(running)
@@ -90,6 +92,13 @@ def _at_once(running: Fleet) -> list[float]:
     return waits
 
 
+def _in_one(running: Fleet) -> list[float]:
+    asked = time.time()
+    waits = _starts([(asked, runner_id) for runner_id in _launch_many(running, AT_ONCE)])
+    _wait_until_all_ended()
+    return waits
+
+
 def _sustained(running: Fleet) -> dict[str, float]:
     """Return how many a second start, and how many live their whole life, while clients post without a pause."""
 
@@ -104,12 +113,7 @@ def _batches(running: Fleet) -> dict[str, float]:
     """Return the same for runners that are launched many with a request."""
 
     def post() -> list[str]:
-        launch = {"project": PROJECT, "backend": "command", "argv": TRUE, "count": BATCH}
-        ids: list[str] = []
-        for _ in range(SUSTAINED // BATCH):
-            answer = running.api.post("/api/v1/runners/batch/", json={"launches": [launch]}).raise_for_status()
-            ids += [result["runner"]["id"] for result in answer.json()["results"]]
-        return ids
+        return [runner_id for _ in range(SUSTAINED // BATCH) for runner_id in _launch_many(running, BATCH)]
 
     return _whole_lives(running, "batch", post)
 
@@ -171,6 +175,12 @@ def _launch(running: Fleet, argv: list[str]) -> str:
     answer = running.api.post("/api/v1/runners/", json={"project": PROJECT, "backend": "command", "argv": argv})
     answer.raise_for_status()
     return str(answer.json()["id"])
+
+
+def _launch_many(running: Fleet, count: int) -> list[str]:
+    launch = {"project": PROJECT, "backend": "command", "argv": TRUE, "count": count}
+    answer = running.api.post("/api/v1/runners/batch/", json={"launches": [launch]}).raise_for_status()
+    return [str(result["runner"]["id"]) for result in answer.json()["results"]]
 
 
 def _starts(asked: list[tuple[float, str]]) -> list[float]:

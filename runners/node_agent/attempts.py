@@ -133,7 +133,7 @@ def attempt_at(directory: Path) -> Attempt | None:
 def find_attempts(runs: Path, known: set[str]) -> Iterator[Attempt]:
     """Yield the attempts below `runs` that are neither `known` nor done with; forget those that are gone."""
     there = names_in(runs)
-    known &= there
+    known -= known - there
     for name in there - known:
         if attempt := find_attempt(runs / name):
             yield attempt

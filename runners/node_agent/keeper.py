@@ -152,7 +152,7 @@ class Keeper:
             elif (attempt := attempt_at(directory)) and attempt.runner_id.int % self._shares == self._share:
                 files = [File(Place(*attempt.key, kind), directory / path) for kind, path in FILES.items()]
                 self.open[name] = Recording(directory, files)
-        self._kept &= there
+        self._kept -= self._kept - there
         for name in self.open.keys() - there:
             del self.open[name]
 
