@@ -1,5 +1,6 @@
 """Search by meaning: it finds what words do not, keeps to what was asked for, and says when it cannot be had."""
 
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -151,12 +152,14 @@ def test_a_filter_that_leaves_few_of_very_many_still_finds_them(monkeypatch: pyt
     say(rare, "PostgreSQL had no room for more users.")
     embed_waiting()
     model = EmbeddingModel.objects.get()
-    vector = model.vectors.get(chunk__message=message).embedding
+    row, numbers = model.vectors.get(chunk__message=message), random.Random(7)
     chunks = MessageChunk.objects.bulk_create(
         MessageChunk(message=message, position=n, text=POOL) for n in range(1, 400)
     )
+    # Like each other, not the same: of what is all the same an HNSW index keeps no way to what is beside it.
     model.vectors.bulk_create(
-        type(model.vectors.get(chunk__message=message))(chunk=chunk, model=model, embedding=vector) for chunk in chunks
+        type(row)(chunk=chunk, model=model, embedding=[x + numbers.gauss(0, 0.01) for x in row.embedding])
+        for chunk in chunks
     )
     assert found_in("connections were refused by PostgreSQL", SearchMode.VECTORS, agent="ada") == [rare.session_id]
 
