@@ -4,6 +4,7 @@ Runners are rows on a node that nobody serves: what is measured is the control p
 history, event, act, task, result), with every process in place and delivering.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -23,11 +24,15 @@ from runners.models import Node, Observation, Operation, OperationItem, Project,
 from runners.services import create_project
 from runners.states import ItemResult, NodeStatus, RunnerStatus
 
-SIZES = (1_000, 10_000)
+SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "1000 10000").split())
 COMMITS = 500
 #: In this order: each finds what the one before it left.
 VERBS = ("agent.pause", "agent.resume", "agent.kill", "agent.retire", "agent.delete", "runner.stop")
 JOB_VERBS: tuple[tuple[str, dict[str, str]], ...] = (("job.set_status", {"status": "cancelled"}), ("job.delete", {}))
+#: These launch: each takes a place, and leaves a start task for the node.
+LAUNCHING_VERBS = ("runner.restart", "agent.assign")
+#: Places that nobody fills.
+ROOM = 1_000_000
 #: Which agents, jobs and runners each is done to.
 FILTERS: dict[str, dict[str, object]] = {
     "agent.pause": {"status": ["idle"], "search": "idle"},
@@ -36,6 +41,8 @@ FILTERS: dict[str, dict[str, object]] = {
     "agent.retire": {"search": "old"},
     "agent.delete": {"search": "idle"},
     "runner.stop": {"status": ["running"]},
+    "runner.restart": {"status": ["terminated"]},
+    "agent.assign": {"search": "ready"},
 }
 
 
@@ -54,7 +61,8 @@ def figures() -> dict[str, float]:
     call_command("migrate", interactive=False, verbosity=0)
     workspace = Path(settings.WORKSPACE_ROOTS[0]) / "batch"
     workspace.mkdir(parents=True)
-    project = create_project(name="batch", path=str(workspace), actor="system:bench")
+    project = create_project(name="batch", path=str(workspace), actor="system:bench", max_concurrent_runners=ROOM)
+    Personality.objects.create(name="bench", default_backend="command", argv=["true"])
     found: dict[str, float] = {}
     with fleet(slots=1) as running:
         for size in SIZES:
@@ -65,16 +73,19 @@ def figures() -> dict[str, float]:
                 found[f"{verb}_seconds_{size}"] = _do(running, verb, size)
             for verb, parameters in JOB_VERBS:
                 found[f"{verb}_seconds_{size}"] = _do(running, verb, size, **parameters)
+            for verb in LAUNCHING_VERBS:
+                found[f"{verb}_seconds_{size}"] = _do(running, verb, size)
     return found
 
 
 def _make_workforce(project: Project, count: int) -> None:
-    """Make `count` idle agents, as many at work, as many to retire, and as many runners and jobs."""
+    """Make `count` agents of each kind, with as many runners and jobs for each verb."""
     node, _ = Node.objects.update_or_create(
         name="nowhere",
         defaults={
             "hostname": "nowhere",
             "boot_id": "none",
+            "slots": ROOM,
             "status": NodeStatus.ONLINE,
             "last_seen_at": timezone.now() + timedelta(hours=1),
         },
@@ -82,9 +93,13 @@ def _make_workforce(project: Project, count: int) -> None:
     runners = [_runner(project, node, number) for number in range(2 * count)]
     Runner.objects.bulk_create(runners, batch_size=1_000)
     Observation.objects.bulk_create((Observation(runner=runner, generation=1) for runner in runners), batch_size=1_000)
-    for kind in ("idle", "busy", "old"):
+    ended = [_runner(project, node, number, status=RunnerStatus.TERMINATED) for number in range(count)]
+    Runner.objects.bulk_create(ended, batch_size=1_000)
+    Observation.objects.bulk_create((Observation(runner=runner, generation=1) for runner in ended), batch_size=1_000)
+    for kind in ("idle", "busy", "old", "ready"):
         _make_agents(kind, project, count)
-    _make_jobs("todo", project, count)
+    for kind in ("todo", "next"):
+        _make_jobs(kind, project, count)
     jobs = _make_jobs("done", project, count, JobStatus.IN_PROGRESS)
     busy = list(Agent.objects.filter(name__startswith="busy-", assignments=None).order_by("pk"))
     Agent.objects.filter(pk__in=[agent.pk for agent in busy]).update(status=AgentStatus.WORKING)
@@ -97,15 +112,15 @@ def _make_workforce(project: Project, count: int) -> None:
     )
 
 
-def _runner(project: Project, node: Node, number: int) -> Runner:
+def _runner(project: Project, node: Node, number: int, status: RunnerStatus = RunnerStatus.RUNNING) -> Runner:
     return Runner(
         id=uuid.uuid4(), name=f"r{number}", project=project, node=node, backend="command", argv=["true"],
-        workspace=project.path, status=RunnerStatus.RUNNING,
+        workspace=project.path, status=status, ended_at=timezone.now() if status == RunnerStatus.TERMINATED else None,
     )  # fmt: skip
 
 
 def _make_agents(kind: str, project: Project, count: int) -> None:
-    role = Personality.objects.get(name="cadet")
+    role = Personality.objects.get(name="bench")
     Agent.objects.bulk_create(
         (
             Agent(name=f"{kind}-{count}-{number}", personality=role, project=project, status=AgentStatus.IDLE)
