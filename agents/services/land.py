@@ -34,6 +34,7 @@ from agents.transitions import (
 from outbox.services import bunched
 from runners.services.steer import stop_runners
 from runners.several import Several
+from runners.sql_rows import update_together
 from runners.states import TERMINAL
 
 J, A = JobStatus, AgentStatus
@@ -240,7 +241,7 @@ def _close(assignments: Sequence[Assignment], outcome: Outcome, *, actor: str, n
     for assignment in assignments:
         assignment.ended_at = max(ended_at, assignment.started_at)
         assignment.outcome, assignment.note = outcome, note[:300]
-    Assignment.objects.bulk_update(assignments, ["ended_at", "outcome", "note"])
+    update_together(assignments, ("ended_at", "outcome", "note"))
     stop_clocks_of(assignments, actor=actor)
     settle_todos(assignments, done=outcome == Outcome.COMPLETED, actor=actor)
     _free(assignments, outcome, actor=actor)

@@ -15,6 +15,7 @@ from agents.models import Agent, Assignment, Job, TimeEntry
 from agents.services.check import check
 from agents.states import TimeStatus
 from outbox.services import bunched
+from runners.sql_rows import update_together
 
 T = TimeStatus
 
@@ -216,7 +217,7 @@ def _locked(entry_id: int, wanted: TimeStatus | None, verb: str) -> TimeEntry:
 
 
 def _write(entries: Sequence[TimeEntry], verb: str, *, actor: str) -> None:
-    TimeEntry.objects.bulk_update(entries, ["status", "ended_at", "paused_at", "paused_seconds", "pauses", "notes"])
+    update_together(entries, ("status", "ended_at", "paused_at", "paused_seconds", "pauses", "notes"))
     with bunched():
         for entry in entries:
             events.time_told(verb, entry, actor=actor)

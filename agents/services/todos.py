@@ -13,6 +13,7 @@ from agents.models import Agent, Assignment, Job, Todo
 from agents.services.check import check
 from agents.states import TodoStatus
 from outbox.services import bunched
+from runners.sql_rows import update_together
 
 T = TodoStatus
 
@@ -60,7 +61,7 @@ def begin_todos(assignments: Iterable[Assignment], *, actor: str) -> None:
     again = [todo for key, todo in found.items() if key in begun]
     for todo in again:
         todo.status, todo.updated_at = T.IN_PROGRESS, timezone.now()
-    Todo.objects.bulk_update(again, ["status", "updated_at"])
+    update_together(again, ("status", "updated_at"))
     new = [_note(each) for key, each in begun.items() if key not in found]
     Todo.objects.bulk_create(new)
     with bunched():
@@ -87,7 +88,7 @@ def settle_todos(assignments: Iterable[Assignment], *, done: bool, actor: str) -
         found = [each for each in found if each.agent_id == workers[each.job_id or ""] and each.status == T.IN_PROGRESS]
     for todo in found:
         todo.status, todo.updated_at = T.COMPLETED if done else T.PENDING, timezone.now()
-    Todo.objects.bulk_update(found, ["status", "updated_at"])
+    update_together(found, ("status", "updated_at"))
     with bunched():
         for todo in found:
             events.todo_moved(todo, actor=actor)

@@ -16,6 +16,7 @@ from agents.services.transfer.chunks import chunks
 from agents.sql import prune_thoughts
 from agents.states import AgentStatus
 from agents.transitions import record_imported_agents
+from runners.sql_rows import update_together
 
 if TYPE_CHECKING:
     from agents.services.transfer.importing import ImportReport
@@ -82,7 +83,7 @@ def _write(
             agent.status, agent.status_changed_at, agent.reason = status, now, "imported"
             arrivals.append((agent, start))
     Agent.objects.bulk_create(new)
-    Agent.objects.bulk_update(changed, ["personality", "created_at", "status", "status_changed_at", "reason"])
+    update_together(changed, ("personality", "created_at", "status", "status_changed_at", "reason"))
     record_imported_agents(arrivals, actor=actor)
     _write_thoughts([*new, *changed], {line.id: line for _, line in usable.values()})
     report.count(AGENTS, new=len(new), updated=len(changed))

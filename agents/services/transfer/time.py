@@ -14,14 +14,15 @@ from agents.jsonl.lines import TIME, At
 from agents.models import Agent, Job, TimeEntry
 from agents.services.transfer.chunks import chunks
 from agents.states import TimeStatus
+from runners.sql_rows import update_together
 
 if TYPE_CHECKING:
     from agents.services.transfer.importing import ImportReport
 
-WRITTEN = [
+WRITTEN = (
     "agent", "person", "job", "description", "status", "started_at", "ended_at", "paused_at", "paused_seconds",
     "pauses", "notes",
-]  # fmt: skip
+)  # fmt: skip
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 #: A worker: an agent's or a person's primary key.
 Worker = tuple[str, int]
@@ -110,6 +111,6 @@ def _write(entries: dict[str, TimeEntry], report: "ImportReport") -> None:
             changed.append(entry)
         else:
             new.append(entry)
-    TimeEntry.objects.bulk_update(changed, WRITTEN)
+    update_together(changed, WRITTEN)
     TimeEntry.objects.bulk_create(new)
     report.count(TIME, new=len(new), updated=len(changed))

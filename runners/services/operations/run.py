@@ -18,6 +18,7 @@ from runners import events
 from runners.models import Operation, OperationItem
 from runners.services.operations.counts import recount
 from runners.services.operations.verbs import Verb, verb_named
+from runners.sql_rows import update_together
 from runners.states import ItemResult, OperationStatus
 
 log = structlog.get_logger(__name__)
@@ -121,7 +122,7 @@ def _correct(result: ItemResult, messages: Mapping[OperationItem, str]) -> None:
     """Write another result than DONE for those claimed ones that it is not true of."""
     for item, message in messages.items():
         item.result, item.message = result, message
-    OperationItem.objects.bulk_update(messages, ["result", "message"])
+    update_together(list(messages), ("result", "message"))
 
 
 def _act(operation: Operation, verb: Verb, item: OperationItem, target: Any) -> None:
