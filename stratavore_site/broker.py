@@ -12,6 +12,8 @@ _amqp = bool(settings.AMQP_URL)
 
 broker_url = settings.AMQP_URL or settings.REDIS_URL
 broker_connection_retry_on_startup = True
+#: For ever, a try each half minute in the end: after Celery's 100 a worker gives up, which is in 46 minutes.
+broker_connection_max_retries = None
 broker_transport_options: dict[str, Any] = (
     # Off by default in Celery: without confirms a broker under memory or disk alarm loses messages silently.
     {"confirm_publish": True}
@@ -51,6 +53,7 @@ worker_prefetch_multiplier = 1
 worker_hijack_root_logger = False
 timezone = "UTC"
 
+beat_scheduler = "stratavore_site.calm_beat:CalmScheduler"
 beat_schedule = {
     # The safety beat of the outbox: should no relay hear the wake-ups, what waits goes out within a second. It is a
     # task of the control plane, so that any of its workers will do.
