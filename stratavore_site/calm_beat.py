@@ -16,7 +16,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
 log = structlog.get_logger(__name__)
 
 
-class CalmScheduler(PersistentScheduler):  # type: ignore[misc]
+class CalmScheduler(PersistentScheduler):
     """Sends what is due. While that fails it is said in one line, and tried again after longer and longer pauses."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from django.conf import settings
 from redis import Redis
 from structlog.testing import capture_logs
 
-from stratavore_site import broker, calm_beat
+from stratavore_site import broker
 from stratavore_site.calm_beat import CalmScheduler
 from tests.gate import Gate
 from tests.stack import wait_until
@@ -70,7 +70,7 @@ def test_of_many_that_cannot_be_sent_one_is_told_of_and_it_goes_on_when_the_brok
 
 
 def test_pauses_grow_and_end(beat: CalmScheduler, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calm_beat.random, "uniform", lambda *_: 1.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
     gate.shut()
     with capture_logs() as logs:
         for _ in range(6):
