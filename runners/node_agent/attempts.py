@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from runners.redaction import LOOK_BACK_BYTES
-from runners.services.ingest import Batch
 from runners.services.redaction import redactor
+from runners.services.telemetry import Batch
 
 _NAME = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,9})")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

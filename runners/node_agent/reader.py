@@ -13,7 +13,8 @@ from runners.models import Observation
 from runners.node_agent.attempts import BATCH_BYTES, Attempt, find_attempt, find_attempts
 from runners.node_agent.clock import Clock
 from runners.node_agent.database import AWAY, in_database
-from runners.services.ingest import Batch, ingest_all
+from runners.services.ingest import ingest_all
+from runners.services.telemetry import Batch
 
 log = structlog.get_logger(__name__)
 

@@ -1,11 +1,9 @@
 """Turn the telemetry of runners into rows: exactly once, whatever crashes between two lines."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import repeat
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -13,10 +11,9 @@ from django.db import transaction
 
 from outbox.services import bunched
 from runners.backends import get_backend
-from runners.backends.base import ApprovalFact, Fact, FailureFact, MessageFact, RecordPlace, SessionFact, UsageFact
+from runners.backends.base import ApprovalFact, Fact, FailureFact, MessageFact, SessionFact, UsageFact
 from runners.backends.lines import digest
 from runners.models import Observation, Runner, Session
-from runners.redaction import Findings
 from runners.services import activity, approvals
 from runners.services.charging import charge, hold_if_spent
 from runners.services.conversation import Told, add_all_messages
@@ -27,6 +24,7 @@ from runners.services.provider_limits import Heard, hear_limit, note_limits
 from runners.services.redaction import note_redactions, redacted
 from runners.services.resume import as_attempted
 from runners.services.shorten import shortened
+from runners.services.telemetry import Batch
 from runners.sql_rows import update_together
 from runners.states import ApprovalMode, RunnerStatus, TranscriptKind
 from runners.transitions import Moves
@@ -37,29 +35,6 @@ log = structlog.get_logger(__name__)
 RUNS_NOW = frozenset({"started", "resumed"})
 
 Kind = TypeVar("Kind", MessageFact, UsageFact)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some telemetry of one attempt: the records between two byte offsets of telemetry.jsonl."""
-
-    runner_id: UUID
-    generation: int
-    start_offset: int
-    end_offset: int
-    records: Sequence[dict[str, Any]]
-    #: What was redacted in them.
-    findings: Findings = field(default_factory=Counter)
-    #: Bytes of each record, with its newline; empty: not known.
-    sizes: Sequence[int] = ()
-
-    def places(self) -> Iterator[RecordPlace | None]:
-        """Yield where each record stands."""
-        offset = self.start_offset
-        for size in self.sizes:
-            yield RecordPlace(self.generation, offset, size)
-            offset += size
-        yield from repeat(None, len(self.records) - len(self.sizes))
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Telemetry of an attempt that has a successor: what it used counts, what it says is refused."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -10,14 +9,12 @@ from runners.backends import get_backend
 from runners.backends.base import UsageFact
 from runners.models import Attempt, Runner
 from runners.services.ledger import Charge, enter_usage
-
-if TYPE_CHECKING:
-    from runners.services.ingest import Batch
+from runners.services.telemetry import Batch
 
 log = structlog.get_logger(__name__)
 
 
-def ingest_late(batch: "Batch", charges: list[Charge]) -> int:
+def ingest_late(batch: Batch, charges: list[Charge]) -> int:
     """Take in a batch of an older attempt, and return the offset up to which it was read. In ingest's transaction.
 
     What it adds to the ledger is added to `charges`, for the caller to charge at its end.
@@ -52,7 +49,7 @@ def ingest_late(batch: "Batch", charges: list[Charge]) -> int:
     return batch.end_offset
 
 
-def _enter_usage(runner: Runner, attempt: Attempt, batch: "Batch") -> list[Charge]:
+def _enter_usage(runner: Runner, attempt: Attempt, batch: Batch) -> list[Charge]:
     backend = get_backend(runner.backend)
     facts = [fact for record in batch.records for fact in backend.read(record, attempt.parser_state)]
     # A late total knows nothing of what its successor used, so it cannot settle the cost of the session.

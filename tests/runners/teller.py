@@ -20,7 +20,8 @@ from runners.backends.base import (
     UsageFact,
 )
 from runners.models import Runner
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
+from runners.services.telemetry import Batch
 from runners.states import Activity, Role, RunnerStatus
 from tests.runners.factories import make_runner
 

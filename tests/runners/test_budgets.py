@@ -23,10 +23,11 @@ from runners.scopes import in_scope
 from runners.services import launch_runner, restart_runner, resume_runner
 from runners.services.budgets import change_budget, create_budget, delete_budget, raise_budget
 from runners.services.enforcement import GOES_ON, enforce_budget, watch_budgets
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
 from runners.services.prices import reprice_unknown
 from runners.services.queue import start_queued
 from runners.services.standing import standing_of
+from runners.services.telemetry import Batch
 from runners.services.usage_summary import total_of
 from runners.states import BudgetScope, RunnerStatus
 from tests.runners.factories import make_node, make_project, make_runner

@@ -14,7 +14,8 @@ from django.utils import timezone
 from outbox.models import AuditEntry, Entry
 from runners.models import Attempt, Node, Observation, Runner, RunnerMove, Session, UsageEntry
 from runners.services.failover import fence, lost_nodes
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
+from runners.services.telemetry import Batch
 from runners.states import NodeStatus, RunnerStatus
 from runners.transitions import move
 from tests.callers import operator

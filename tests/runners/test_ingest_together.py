@@ -22,7 +22,8 @@ from runners.node_agent.clock import Clock
 from runners.node_agent.database import in_database
 from runners.node_agent.reader import Reader, take_in
 from runners.services.budgets import create_budget
-from runners.services.ingest import Batch, ingest, ingest_all
+from runners.services.ingest import ingest, ingest_all
+from runners.services.telemetry import Batch
 from runners.sql import Vitals, write_vitals
 from runners.states import RunnerStatus
 from tests.runners.factories import make_project

@@ -15,9 +15,10 @@ from runners.exceptions import MoveRefused, ProviderLimited
 from runners.models import ProviderLimit, Runner, Session
 from runners.services import launch_runner, stop_runner
 from runners.services.credentials import credential_of, node_credentials, own_credential
-from runners.services.ingest import Batch, ingest_all
+from runners.services.ingest import ingest_all
 from runners.services.provider_limits import clear_limit, start_anyway, wait_on, waiting_for
 from runners.services.queue import restart_due, start_queued
+from runners.services.telemetry import Batch
 from runners.sql import database_now
 from tests.callers import client_of, make_user, operator, reader
 from tests.locks import somebody_waits_for_a_lock

@@ -10,9 +10,10 @@ from runners.backends.base import LaunchRequest
 from runners.exceptions import MoveRefused, QuotaExceeded
 from runners.models import Attempt, Observation, Runner
 from runners.services import launch_runner, restart_runner, set_quota, stop_runner
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
 from runners.services.queue import restart_due
 from runners.services.restart import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_before
+from runners.services.telemetry import Batch
 from runners.states import RunnerStatus
 from tests.runners.factories import make_node, make_project
 

@@ -11,8 +11,9 @@ from runners.backends import get_backend
 from runners.backends.base import LaunchRequest
 from runners.models import Attempt, Message, Node, Runner, Session, UsageEntry
 from runners.services import launch_runner, restart_runner
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
 from runners.services.start import specification
+from runners.services.telemetry import Batch
 from runners.states import NodeStatus, Role, RunnerStatus
 from runners.transitions import move
 from tests.callers import operator

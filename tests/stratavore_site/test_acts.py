@@ -20,8 +20,9 @@ from runners.exceptions import QuotaExceeded
 from runners.models import Runner
 from runners.runtimes import run_directory
 from runners.services import launch_runner
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
 from runners.services.start import start_on_node
+from runners.services.telemetry import Batch
 from runners.states import RunnerStatus
 from stratavore_site.models import AccessToken
 from tests.callers import client_of, make_user

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
@@ -13,13 +12,11 @@ from agents.jsonl.agents import AgentLine
 from agents.jsonl.lines import AGENTS, At
 from agents.models import Agent, Assignment, Personality, Thought
 from agents.services.transfer.chunks import chunks
+from agents.services.transfer.report import ImportReport
 from agents.sql import prune_thoughts
 from agents.states import AgentStatus
 from agents.transitions import record_imported_agents
 from runners.sql_rows import update_together
-
-if TYPE_CHECKING:
-    from agents.services.transfer.importing import ImportReport
 
 A = AgentStatus
 
@@ -32,7 +29,7 @@ class Wishes:
     completed: dict[str, tuple[At, list[str]]] = field(default_factory=dict)
 
 
-def take_in_agents(lines: Iterable[tuple[At, AgentLine]], report: "ImportReport", *, actor: str) -> Wishes:
+def take_in_agents(lines: Iterable[tuple[At, AgentLine]], report: ImportReport, *, actor: str) -> Wishes:
     """Write the agents of these lines; return what they say about jobs."""
     wishes = Wishes()
     roles = {role.name: role for role in Personality.objects.all()}
@@ -47,7 +44,7 @@ def take_in_agents(lines: Iterable[tuple[At, AgentLine]], report: "ImportReport"
     return wishes
 
 
-def _is_usable(at: At, line: AgentLine, roles: dict[str, Personality], report: "ImportReport") -> bool:
+def _is_usable(at: At, line: AgentLine, roles: dict[str, Personality], report: ImportReport) -> bool:
     reason = "" if line.personality in roles else f"there is no personality {line.personality!r}"
     try:
         validate_slug(line.id)
@@ -59,7 +56,7 @@ def _is_usable(at: At, line: AgentLine, roles: dict[str, Personality], report: "
 
 
 def _write(
-    usable: dict[str, tuple[At, AgentLine]], roles: dict[str, Personality], report: "ImportReport", actor: str
+    usable: dict[str, tuple[At, AgentLine]], roles: dict[str, Personality], report: ImportReport, actor: str
 ) -> None:
     working = Exists(Assignment.objects.filter(agent=OuterRef("pk"), ended_at__isnull=True))
     existing = {

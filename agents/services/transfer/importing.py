@@ -4,8 +4,6 @@ Repeatable: the same ids are updated, never doubled. What is being worked on her
 """
 
 import json
-from collections import Counter
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,30 +14,17 @@ from agents import events
 from agents.exceptions import AgentError, InvalidImport
 from agents.jsonl.agents import parse_agent, parse_personality, parse_todo
 from agents.jsonl.jobs import parse_job, parse_time
-from agents.jsonl.lines import AGENTS, FILES, JOBS, PERSONALITIES, TIME, TODOS, Complaints, Files, Malformed, records
+from agents.jsonl.lines import AGENTS, FILES, JOBS, PERSONALITIES, TIME, TODOS, Files, Malformed, records
 from agents.locks import lock_graph
 from agents.models import Personality
 from agents.services.personalities import save_personality
 from agents.services.transfer.agents import take_in_agents
 from agents.services.transfer.jobs import JobImport
+from agents.services.transfer.report import ImportReport
 from agents.services.transfer.time import take_in_time
 from agents.services.transfer.todos import take_in_todos
 from agents.wakes import dispatch_soon
 from outbox.services import record_act
-
-
-@dataclass
-class ImportReport:
-    """What an import did, or would do: how many records of each file were new or updated, and what was amiss."""
-
-    dry_run: bool
-    new: Counter[str] = field(default_factory=Counter)
-    updated: Counter[str] = field(default_factory=Counter)
-    complaints: Complaints = field(default_factory=Complaints)
-
-    def count(self, name: str, *, new: int, updated: int) -> None:
-        self.new[name] += new
-        self.updated[name] += updated
 
 
 def import_files(files: Files, *, zone: ZoneInfo, actor: str, dry_run: bool = False) -> ImportReport:

@@ -1,7 +1,6 @@
 """Take in jobs, what they wait for, and who works or worked on them."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -12,11 +11,9 @@ from agents.models import Agent, Assignment, Deliverable, Dependency, Job
 from agents.services.transfer.agents import Wishes
 from agents.services.transfer.chunks import chunks
 from agents.services.transfer.cycles import closing_edges
+from agents.services.transfer.report import ImportReport
 from agents.states import JOB_DEAD_ENDS, JOB_ENDED, AgentStatus, Decision, JobStatus, Outcome
 from agents.transitions import record_imported_agents, record_imported_jobs
-
-if TYPE_CHECKING:
-    from agents.services.transfer.importing import ImportReport
 
 J = JobStatus
 #: Marks assignments that stand for work in the files, not for runners here.
@@ -30,7 +27,7 @@ WRITTEN = [
 class JobImport:
     """The jobs of one import. Their statuses are settled when all jobs and edges are in."""
 
-    def __init__(self, report: "ImportReport", actor: str) -> None:
+    def __init__(self, report: ImportReport, actor: str) -> None:
         self.report = report
         self.actor = actor
         #: Of each job of the files: where it stood, its status before and in the file, and what it waits for.

@@ -4,7 +4,6 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -13,11 +12,9 @@ from agents.jsonl.jobs import TimeLine
 from agents.jsonl.lines import TIME, At
 from agents.models import Agent, Job, TimeEntry
 from agents.services.transfer.chunks import chunks
+from agents.services.transfer.report import ImportReport
 from agents.states import TimeStatus
 from runners.sql_rows import update_together
-
-if TYPE_CHECKING:
-    from agents.services.transfer.importing import ImportReport
 
 WRITTEN = (
     "agent", "person", "job", "description", "status", "started_at", "ended_at", "paused_at", "paused_seconds",
@@ -50,7 +47,7 @@ class Calendars:
         return ""
 
 
-def take_in_time(lines: Iterable[tuple[At, TimeLine]], report: "ImportReport") -> None:
+def take_in_time(lines: Iterable[tuple[At, TimeLine]], report: ImportReport) -> None:
     """Write the hours of these lines."""
     workers: dict[str, Worker] = {
         name: ("person", pk) for name, pk in get_user_model().objects.values_list("username", "pk")
@@ -102,7 +99,7 @@ def _entry(line: TimeLine, worker: Worker, job_id: str | None) -> TimeEntry:
     )
 
 
-def _write(entries: dict[str, TimeEntry], report: "ImportReport") -> None:
+def _write(entries: dict[str, TimeEntry], report: ImportReport) -> None:
     known = {entry.external_id: entry for entry in TimeEntry.objects.filter(external_id__in=entries)}
     new, changed = [], []
     for session_id, entry in entries.items():

@@ -1,7 +1,6 @@
 """Take in todos."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
@@ -9,14 +8,12 @@ from agents.jsonl.agents import TodoLine
 from agents.jsonl.lines import TODOS, At
 from agents.models import Agent, Job, Todo
 from agents.services.transfer.chunks import chunks
-
-if TYPE_CHECKING:
-    from agents.services.transfer.importing import ImportReport
+from agents.services.transfer.report import ImportReport
 
 WRITTEN = ["agent", "job", "title", "description", "status", "priority", "tags", "metadata", "created_at", "updated_at"]
 
 
-def take_in_todos(lines: Iterable[tuple[At, TodoLine]], report: "ImportReport") -> None:
+def take_in_todos(lines: Iterable[tuple[At, TodoLine]], report: ImportReport) -> None:
     """Write the todos of these lines."""
     now = timezone.now()
     for chunk in chunks(lines):

@@ -8,7 +8,8 @@ import pytest
 from outbox.models import Entry
 from runners.models import Approval, ApprovalRule, ApprovalTerms, Runner, Worktree
 from runners.services.approvals.policy import proposed_rule
-from runners.services.ingest import Batch, ingest
+from runners.services.ingest import ingest
+from runners.services.telemetry import Batch
 from runners.sql import database_now
 from tests.runners.approvals.asking import ask, asking_runner
 from tests.runners.factories import make_project
