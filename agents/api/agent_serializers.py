@@ -1,5 +1,6 @@
 """Agents over the wire."""
 
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -61,7 +62,11 @@ class AgentSerializer(serializers.ModelSerializer[Agent]):
 
     @extend_schema_field(AgentFiguresSerializer)
     def get_figures(self, agent: Agent) -> Any:
-        return AgentFiguresSerializer(self.context["figures"][agent.pk]).data
+        return self._figures.to_representation(self.context["figures"][agent.pk])
+
+    @cached_property
+    def _figures(self) -> AgentFiguresSerializer:
+        return AgentFiguresSerializer()  # made once for all agents of an answer
 
 
 def _current(agent: Any) -> Assignment | None:

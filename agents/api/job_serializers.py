@@ -1,5 +1,6 @@
 """Jobs and assignments over the wire."""
 
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -74,7 +75,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     @extend_schema_field(JobFiguresSerializer)
     def get_figures(self, job: Job) -> Any:
-        return JobFiguresSerializer(self.context["figures"][job.pk]).data
+        return self._figures.to_representation(self.context["figures"][job.pk])
+
+    @cached_property
+    def _figures(self) -> JobFiguresSerializer:
+        return JobFiguresSerializer()  # made once for all jobs of an answer
 
 
 class DependencySerializer(serializers.Serializer[Any]):

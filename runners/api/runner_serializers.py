@@ -1,5 +1,6 @@
 """Runners and their attempts over the wire."""
 
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -112,12 +113,21 @@ class RunnerSerializer(serializers.ModelSerializer[Runner]):
     @extend_schema_field(ObservationSerializer(allow_null=True))
     def get_observation(self, runner: Runner) -> Any:
         seen: Observation | None = getattr(runner, "observation", None)
-        return ObservationSerializer(seen).data if seen and seen.generation == runner.generation else None
+        return self._observations.to_representation(seen) if seen and seen.generation == runner.generation else None
 
     @extend_schema_field(UsageSerializer)
     def get_usage(self, runner: Runner) -> Any:
         figures: dict[Any, Figures] = self.context.get("usage", {})
-        return UsageSerializer(figures.get(runner.pk, UNKNOWN)).data
+        return self._usages.to_representation(figures.get(runner.pk, UNKNOWN))
+
+    # Made once for all runners of an answer: making one costs more than what it is made for.
+    @cached_property
+    def _observations(self) -> ObservationSerializer:
+        return ObservationSerializer()
+
+    @cached_property
+    def _usages(self) -> UsageSerializer:
+        return UsageSerializer()
 
 
 class StopSerializer(StrictSerializer):

@@ -1,5 +1,6 @@
 """Sessions and their messages over the wire."""
 
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -50,12 +51,21 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
 
     @extend_schema_field(UsageSerializer)
     def get_usage(self, session: Session) -> Any:
-        return UsageSerializer(usage_of_session(session)).data
+        return self._usages.to_representation(usage_of_session(session))
 
     @extend_schema_field(RedactionSerializer(many=True))
     def get_redactions(self, session: Session) -> Any:
         counts = self.context.get("redactions", {}).get(session.pk, [])
-        return RedactionSerializer(counts, many=True).data
+        return [self._redactions.to_representation(count) for count in counts]
+
+    # Made once for all sessions of an answer.
+    @cached_property
+    def _usages(self) -> UsageSerializer:
+        return UsageSerializer()
+
+    @cached_property
+    def _redactions(self) -> RedactionSerializer:
+        return RedactionSerializer()
 
 
 class AnswerTokensSerializer(serializers.Serializer[Any]):
