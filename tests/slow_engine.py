@@ -5,12 +5,18 @@ import socket
 import threading
 from pathlib import Path
 
+DENIAL = b"""HTTP/1.0 500 Internal Server Error\r\n\r\n{"message": "read /proc/9267/cgroup: no such process"}"""
+
 
 class SlowEngine:
-    """Passes everything on to the engine at `real`; holds back the end of containers for some looks."""
+    """Passes everything on to the engine at `real`; holds back the end of containers for some looks.
 
-    def __init__(self, real: Path, path: Path, *, stale_looks: int) -> None:
+    `denies_starts`: it starts what it should, and says that it could not, as Podman does of a process that has ended.
+    """
+
+    def __init__(self, real: Path, path: Path, *, stale_looks: int = 0, denies_starts: bool = False) -> None:
         self.path = path
+        self._denies_starts = denies_starts
         self._real = real
         self._looks_left = stale_looks
         self._running = b""
@@ -51,22 +57,32 @@ class SlowEngine:
                 connection.sendall(self._running)
                 return
             engine.sendall(head)
+            if self._denies_starts and b"/start HTTP/1.0" in line:
+                while engine.recv(65536):
+                    pass
+                connection.sendall(DENIAL)
+                return
             back = threading.Thread(target=_copy, args=(connection, engine), daemon=True)
             back.start()
-            answer = _copy(engine, connection, keep=is_look)
+            answer = _copy(engine, connection, keep=is_look, ended=self._stream_ended if b"/attach?" in line else None)
             if b'"Running":true' in answer:
                 self._running = answer
-            if b"/attach?" in line:
-                self._stream_ended.set()
 
 
-def _copy(source: socket.socket, target: socket.socket, *, keep: bool = False) -> bytes:
-    """Copy until the source ends, and end the target's reading too; return what was copied, if it is to be kept."""
+def _copy(
+    source: socket.socket, target: socket.socket, *, keep: bool = False, ended: threading.Event | None = None
+) -> bytes:
+    """Copy until the source ends, and end the target's reading too; return what was copied, if it is to be kept.
+
+    `ended` is set in between: whoever reads of the end finds it set.
+    """
     kept = b""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
             kept += data if keep else b""
+    if ended is not None:
+        ended.set()
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
     return kept

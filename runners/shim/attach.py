@@ -108,7 +108,12 @@ class Attachment:
     def _start(self) -> None:
         # Attached first: not a byte of the output goes by.
         self._attach()
-        self._engine.start()
+        try:
+            self._engine.start()
+        except EngineRefused:
+            # Podman looks at the process when it has started it, and calls it a failure if that has ended already.
+            if self._engine.state().get("Status") in NOT_BEGUN:
+                raise
         self._note_processes()
         self._resize()
 

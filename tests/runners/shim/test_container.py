@@ -324,6 +324,19 @@ def test_an_engine_that_is_slow_to_note_the_end_does_not_forget_the_exit_code(
     engine.close()
 
 
+def test_an_engine_that_denies_a_start_is_asked_whether_it_began(
+    attempt: ContainerAttempt, tmp_path: Path, settings: Settings
+) -> None:
+    """Podman says so of a program that ended while it looked at its process; its output and its code are there."""
+    engine = SlowEngine(attempt.podman.socket, tmp_path / "denying.sock", denies_starts=True)
+    settings.CONTAINER_ENGINE = str(engine.path)
+    attempt.shell("echo done; exit 3")
+    record = attempt.exit()
+    assert (record["code"], record["reason"]) == (3, "exited")
+    assert attempt.lines() == ["done"]
+    engine.close()
+
+
 def test_its_first_process_is_known_so_that_it_can_be_measured(attempt: ContainerAttempt) -> None:
     attempt.shell("echo ready; sleep 300")
     attempt.await_text("ready")
