@@ -244,6 +244,7 @@ def store_next(files: Sequence[File]) -> list[File]:
     found = [(file, *piece) for file in files if (piece := _put_next(file))]
     standings = enter_all([piece for _, piece, _ in found]) if found else []
     for (file, _, whole), standing in zip(found, standings, strict=True):
+        file.stored_at = time.monotonic()
         if standing.is_ours:
             file.offset, file.whole, file.is_complete = standing.offset, whole, standing.is_complete
         else:
@@ -256,8 +257,8 @@ def _put_next(file: File) -> tuple[Piece, "_Hash | None"] | None:
     assert file.offset is not None  # noqa: S101 - asked before
     kind, most_bytes = file.place.kind, settings.TRANSCRIPT_PART_KB * 1024
     stretch = next_stretch(file.path, kind, file.offset, most_bytes=most_bytes, ended=file.is_ended)
-    file.stored_at = time.monotonic()
     if not stretch.data:
+        file.stored_at = time.monotonic()  # the end of its newest lines waits for what follows
         return None
     text, findings = stretch.redacted(redactor(), kind)
     whole = file.whole.copy() if file.whole is not None else None

@@ -11,6 +11,7 @@ from django.db import OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runners.exceptions import StorageAway
 from runners.models import Redaction, Runner, Transcript, TranscriptPart
 from runners.node_agent import keeper as keeping
 from runners.node_agent.keeper import KEPT, Keeper
@@ -396,6 +397,30 @@ def test_many_recordings_take_no_more_statements_than_two(node: Node, django_ass
         for run in runs:
             assert run.is_kept()
             assert all(run.stored(kind) == run.file(kind) for kind in TranscriptKind)
+
+
+def test_many_that_wait_for_a_storage_that_is_away_are_due_until_it_is_back(
+    node: Node, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> str:
+        raise StorageAway("away")
+
+    runs = [Node(node.runs, make_runner()) for _ in range(5)]
+    for run in runs:
+        run.print(event("hello\r\n"))
+    settings.TRANSCRIPT_PART_SECONDS = 30
+    node.keeper.look()
+    files = [file for recording in node.keeper.open.values() for file in recording.files if file.path.exists()]
+    for file in files:
+        file.stored_at -= 60
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "put", away)
+        node.keeper.round()
+    assert node.keeper._backoff > 0
+    assert all(file.is_due() for file in files)
+    node.keeper.round()
+    assert [run.stored() for run in runs] == [run.file() for run in runs]
+    assert not any(file.is_due() for file in files)
 
 
 def test_of_many_recordings_one_that_is_not_known_holds_up_no_other(node: Node) -> None:
