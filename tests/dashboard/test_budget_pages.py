@@ -13,10 +13,10 @@ from runners.models import Budget, BudgetRaise
 from runners.services.budgets import raise_budget
 from runners.services.usage_summary import Sums
 from tests.dashboard.conftest import signed_in
+from tests.runners.budgets import make_budget, use
 from tests.runners.factories import make_project
 from tests.runners.teller import starting
 from tests.runners.teller import teller as teller
-from tests.runners.test_budgets import make_budget, use
 
 pytestmark = pytest.mark.django_db
 

@@ -19,10 +19,10 @@ from runners.services.prices import reprice_unknown
 from runners.services.standing import standing_of
 from runners.states import RunnerStatus
 from tests.locks import somebody_waits_for_a_lock
+from tests.runners.budgets import TRUE, make_budget, now, use
 from tests.runners.factories import make_node, make_project
 from tests.runners.teller import hand_over, report, starting
 from tests.runners.teller import teller as teller
-from tests.runners.test_budgets import TRUE, make_budget, now, use
 from tests.runners.test_prices import make_price
 from tests.stack import wait_until
 

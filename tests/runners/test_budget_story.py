@@ -13,8 +13,8 @@ from runners.models import Project, Runner, Session, UsageEntry
 from runners.services import launch_runner
 from runners.services.budgets import raise_budget
 from runners.services.standing import standing_of
+from tests.runners.budgets import make_budget
 from tests.runners.factories import make_project
-from tests.runners.test_budgets import make_budget
 from tests.stack import Stack, wait_until
 
 #: Tells of 40 tokens at once, and of 40 more each time it is allowed to by a file; then leaves when told.

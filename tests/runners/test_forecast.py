@@ -7,9 +7,9 @@ import pytest
 
 from runners.services.forecast import forecast
 from runners.services.standing import standing_of
+from tests.runners.budgets import clock_at, make_budget, use
 from tests.runners.teller import starting
 from tests.runners.teller import teller as teller
-from tests.runners.test_budgets import clock_at, make_budget, use
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

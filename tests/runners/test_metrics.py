@@ -5,10 +5,10 @@ from django.test import Client
 
 from runners.models import Session
 from runners.states import RunnerStatus
+from tests.runners.budgets import make_budget, use
 from tests.runners.factories import make_runner
 from tests.runners.teller import starting
 from tests.runners.teller import teller as teller
-from tests.runners.test_budgets import make_budget, use
 
 pytestmark = pytest.mark.django_db
 

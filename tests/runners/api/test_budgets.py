@@ -8,10 +8,10 @@ import pytest
 from outbox.models import AuditEntry
 from runners.models import Budget
 from tests.callers import client_of, make_user, operator, reader
+from tests.runners.budgets import make_budget, use
 from tests.runners.factories import make_project
 from tests.runners.teller import starting
 from tests.runners.teller import teller as teller
-from tests.runners.test_budgets import make_budget, use
 
 pytestmark = pytest.mark.django_db
 BUDGETS = "/api/v1/budgets/"
