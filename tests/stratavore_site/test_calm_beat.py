@@ -1,5 +1,6 @@
 """A beat whose broker is away: it says so, rests, and goes on by itself."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,22 +34,25 @@ def beat(gate: Gate, tmp_path: Path) -> CalmScheduler:
     server = urlsplit(settings.REDIS_URL)
     by_the_gate = server._replace(netloc=f"{server.netloc.rpartition(':')[0]}:{gate.port}").geturl()
     app = Celery("calm", broker=by_the_gate, set_as_current=False)
-    app.conf.beat_schedule = {"tick": {"task": "tick", "schedule": 0.01, "options": {"queue": QUEUE}}}
+    app.conf.beat_schedule = {
+        "tick": {"task": "tick", "schedule": 0.01, "options": {"queue": QUEUE}},
+        "hourly": {"task": "hourly", "schedule": 3600.0, "options": {"queue": QUEUE}},
+    }
     return CalmScheduler(app, schedule_filename=str(tmp_path / "beat"))
 
 
-def sent() -> int:
+def sent() -> list[str]:
     with Redis.from_url(settings.REDIS_URL) as client:
-        return int(client.llen(QUEUE))
+        return [json.loads(message)["headers"]["task"] for message in reversed(client.lrange(QUEUE, 0, -1))]
 
 
-def tick(beat: CalmScheduler) -> None:
-    beat.apply_entry(beat.schedule["tick"])
+def tick(beat: CalmScheduler, name: str = "tick") -> None:
+    beat.apply_entry(beat.schedule[name])
 
 
 def test_it_sends_what_is_due(beat: CalmScheduler) -> None:
     tick(beat)
-    assert sent() == 1
+    assert sent() == ["tick"]
 
 
 def test_of_many_that_cannot_be_sent_one_is_told_of_and_it_goes_on_when_the_broker_is_back(
@@ -64,9 +68,31 @@ def test_of_many_that_cannot_be_sent_one_is_told_of_and_it_goes_on_when_the_brok
 
     def goes_on() -> bool:
         tick(beat)
-        return sent() > 0
+        return bool(sent())
 
     wait_until(goes_on, "it tries again")
+    assert sent() == ["tick"], "what fell due fifty times is sent once"
+
+
+def test_what_falls_due_once_an_hour_is_not_left_out(beat: CalmScheduler, gate: Gate) -> None:
+    gate.shut()
+    tick(beat)
+    tick(beat, "hourly")
+    gate.open()
+    beat._rests_until = 0.0
+    tick(beat)
+    assert sorted(sent()) == ["hourly", "tick"]
+
+
+def test_a_task_that_cannot_be_sent_holds_up_no_other(beat: CalmScheduler) -> None:
+    beat.schedule["tick"].options["countdown"] = "no number"
+    tick(beat)
+    beat._rests_until = 0.0
+    tick(beat, "hourly")
+    assert sent() == []
+    beat._rests_until = 0.0
+    tick(beat, "hourly")
+    assert sent() == ["hourly"]
 
 
 def test_pauses_grow_and_end(beat: CalmScheduler, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
