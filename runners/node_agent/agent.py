@@ -206,7 +206,7 @@ class NodeAgent:
         for attempt in await asyncio.to_thread(untold, list(self.reader.open.values())):
             await self._mend(attempt, "untold_ends", runtime_of(attempt.directory).tell_end)
         states = {live.key: live.paused for live in alive}
-        await in_database(lambda: reconcile_node(self.name, states, OnDisk(self.runs)))
+        await in_database(lambda: reconcile_node(self.name, states, OnDisk()))
         for runner_id, generation in await in_database(lambda: superseded(states)):
             log.warning("superseded_attempt_stopped", runner_id=str(runner_id), generation=generation)
             directory = run_directory(runner_id, generation)

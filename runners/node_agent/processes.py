@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from runners.node_agent.attempts import Attempt
+from runners.runtimes import run_directory
 from runners.shim import identity, rundir
 
 
@@ -32,16 +33,13 @@ class Alive:
         return self.attempt.key
 
 
-@dataclass(frozen=True)
 class OnDisk:
     """The attempts of which there is a run directory: asked for one by one, as thousands stay there for days."""
-
-    runs: Path
 
     def __contains__(self, attempt: object) -> bool:
         match attempt:
             case (UUID() as runner_id, generation):
-                return (self.runs / f"{runner_id.hex}.{generation}").is_dir()
+                return run_directory(runner_id, generation).is_dir()
         return False
 
 

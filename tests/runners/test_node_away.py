@@ -113,6 +113,7 @@ def tell_meanwhile(stack: Stack, leave: Callable[[], None], come_back: Callable[
     (workspace / f"{runners[0].name}.end").touch()
     wait_until((stack.run_directory(runners[0]) / "exit.json").exists, "it ended")
     os.kill(json.loads((stack.run_directory(runners[1]) / "shim.json").read_text())["shim"]["pid"], signal.SIGKILL)
+    # Not to wait for anything: that it takes so long is what is tried.
     time.sleep(seconds)
     assert all(stack.is_alive(name) for name in ("node agent", "node worker", "worker", "beat"))
     assert UsageEntry.objects.count() == 0
