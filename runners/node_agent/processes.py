@@ -38,7 +38,7 @@ class OnDisk:
 
     def __contains__(self, attempt: object) -> bool:
         match attempt:
-            case (UUID() as runner_id, generation):
+            case (UUID() as runner_id, int() as generation):
                 return run_directory(runner_id, generation).is_dir()
         return False
 

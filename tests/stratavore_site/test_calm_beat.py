@@ -85,7 +85,7 @@ def test_what_falls_due_once_an_hour_is_not_left_out(beat: CalmScheduler, gate: 
 
 
 def test_a_task_that_cannot_be_sent_holds_up_no_other(beat: CalmScheduler) -> None:
-    beat.schedule["tick"].options["countdown"] = "no number"
+    beat.schedule["tick"].options = {"queue": QUEUE, "countdown": "no number"}
     tick(beat)
     beat._rests_until = 0.0
     tick(beat, "hourly")
