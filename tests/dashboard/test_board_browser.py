@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from agents.services import comment_on, create_job
-from tests.agents.factories import ACTOR, make_agent, make_job, now_of
-from tests.dashboard.test_browser import expect_live
+from tests.agents.factories import ACTOR, make_agent, make_job, make_work, now_of, run_and_end
+from tests.dashboard.test_browser import PHONE, expect_live
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
@@ -97,3 +97,12 @@ def test_jobs_and_agents_are_chosen_with_keys_and_stay_chosen_while_others_work(
     expect(page.locator(".batch")).to_contain_text(f"With the {len(agents)} chosen:")
     page.keyboard.press("Escape")
     expect(page.locator(".batch")).to_contain_text("With all 3 that match:")
+
+
+def test_no_page_of_the_workforce_is_wider_than_a_phone(web: Stack, operator: User, open_page: OpenPage) -> None:
+    work = make_work(title="A rather long title that has to be cut somewhere " * 3)
+    run_and_end(work)
+    page = open_page(web, operator, **PHONE)
+    for address in ("/agents/", f"/agents/{work.worker}/", "/jobs/", f"/jobs/{work.job_id}/"):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
