@@ -24,9 +24,13 @@ def ingest_late(batch: Batch, charges: list[Charge]) -> int:
     counted on the attempt. How it ended is kept there too. The caller holds the lock of the runner's observation.
     """
     runner = Runner.objects.get(pk=batch.runner_id)
-    attempt = Attempt.objects.select_related("session").filter(
-        runner_id=batch.runner_id, generation=batch.generation
-    ).first()  # fmt: skip
+    # Locked: the same node may fence it at this moment, and neither may undo what the other writes.
+    attempt = (
+        Attempt.objects.select_for_update(of=("self",))
+        .select_related("session")
+        .filter(runner_id=batch.runner_id, generation=batch.generation)
+        .first()
+    )
     if attempt is None:
         log.warning("telemetry_refused", runner_id=str(batch.runner_id), generation=batch.generation)
         acts.stale(runner, batch.generation, what="telemetry")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from outbox.models import AuditEntry, Entry
@@ -19,7 +19,9 @@ from runners.services.telemetry import Batch
 from runners.states import NodeStatus, RunnerStatus
 from runners.transitions import move
 from tests.callers import operator
+from tests.locks import somebody_waits_for_a_lock
 from tests.runners.factories import make_node, make_project, make_runner
+from tests.stack import wait_until
 
 S = RunnerStatus
 db = pytest.mark.django_db
@@ -199,3 +201,26 @@ def test_a_fenced_attempt_is_told_once_and_seen_on_page_and_api() -> None:
     first, second = browser.get(f"/api/v1/runners/{runner.pk}/attempts/").json()["results"]
     assert first["fenced_at"] is not None
     assert second["fenced_at"] is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_is_fenced_while_it_is_still_heard_is_both() -> None:
+    runner = make_lost()
+    make_node()
+    lost_nodes()
+
+    def hear() -> None:
+        try:
+            ingest(Batch(runner.pk, 1, 0, 100, [message("m1", "too late"), usage("a", 7)]))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            assert fence(runner.pk, 1, node="old")
+            hearing = threads.submit(hear)
+            wait_until(somebody_waits_for_a_lock, "who hears of the attempt waits for who fences it")
+        hearing.result(60)
+    attempt = Attempt.objects.get(runner=runner, generation=1)
+    assert attempt.fenced_at is not None
+    assert (attempt.telemetry_offset, attempt.refused_records) == (100, 2)
