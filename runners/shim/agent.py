@@ -99,6 +99,8 @@ def spawn(
         # Ends without a word when the exec closed the other side.
         sentence = pipe.read().decode()
     if sentence:
+        # It has told why and only ends yet: until it has, it is in its control group, which could not be removed.
+        os.waitpid(pid, 0)
         raise ExecFailed(sentence)
     return pid
 

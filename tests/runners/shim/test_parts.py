@@ -1,4 +1,4 @@
-"""The shim's small parts, without processes."""
+"""The shim's small parts, without a shim."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runners.shim import identity, rundir
+from runners.shim.agent import ExecFailed, Stdio, spawn
 from runners.shim.lines import Lines
 from runners.shim.loop import Loop
 from runners.shim.spool import Cast
@@ -97,3 +98,19 @@ def test_timers_fire_in_time_and_can_be_replaced() -> None:
     loop.run()
 
     assert fired == ["b", "second"]
+
+
+def test_a_program_that_cannot_be_executed_has_ended_when_that_is_told() -> None:
+    pids = []
+    stdio = Stdio.on_pipes()
+
+    def fork() -> int:
+        pids.append(os.fork())
+        return pids[-1]
+
+    with pytest.raises(ExecFailed, match="No such file"):
+        spawn({"argv": ["/no/such/program"], "cwd": "/"}, {}, stdio, lambda pid: None, fork)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pids[0], os.WNOHANG)
+    for fd in (stdio.input, *stdio.outputs.values(), *stdio.theirs):
+        os.close(fd)
