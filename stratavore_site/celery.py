@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stratavore_site.settings")
 
@@ -15,6 +15,7 @@ app.config_from_object("stratavore_site.broker")
 app.autodiscover_tasks(["outbox", "runners", "agents"])
 
 
+from runners.garbage import spare_what_stays  # noqa: E402
 from stratavore_site import origin as origin  # noqa: E402 - tells the audit log which task acts
 from stratavore_site import queue_check as queue_check  # noqa: E402 - a queue that is not as declared ends a worker
 from stratavore_site import relaying as relaying  # noqa: E402 - a worker that serves the wake-ups relays
@@ -23,6 +24,12 @@ from stratavore_site import relaying as relaying  # noqa: E402 - a worker that s
 @setup_logging.connect
 def keep_our_logs(**_: Any) -> None:
     """Keep Django's logging: Celery would otherwise put its own in place."""
+
+
+@worker_ready.connect
+def spare_what_is_imported(**_: Any) -> None:
+    """Let the collector look at what tasks leave alone."""
+    spare_what_stays()
 
 
 @worker_process_init.connect

@@ -1,10 +1,9 @@
 """Tell the audit log by which door an act came (page, API, admin, command line or task), and events of which trace."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from celery.signals import task_postrun, task_prerun
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -19,24 +18,12 @@ DOORS = (("/admin/", Source.ADMIN), ("/api/", Source.API))
 class OriginMiddleware:
     """Stands after django-structlog's, which names the request."""
 
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.is_async = iscoroutinefunction(get_response)
-        if self.is_async:
-            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
-        if self.is_async:
-            return self._later(request)
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         with origin(origin_of(request)), trace.following(trace_of(request)):
-            return self.get_response(request)  # type: ignore[no-any-return]
-
-    async def _later(self, request: HttpRequest) -> HttpResponse:
-        with origin(origin_of(request)), trace.following(trace_of(request)):
-            return await self.get_response(request)  # type: ignore[no-any-return]
+            return self.get_response(request)
 
 
 def origin_of(request: HttpRequest) -> Origin:

@@ -1,10 +1,6 @@
 """Acts know by which door they came."""
 
-import asyncio
-from typing import Any
-
 import pytest
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from pytest_django import Settings
@@ -31,21 +27,6 @@ def ask(path: str) -> Origin:
 def test_a_request_comes_by_the_door_of_its_address(path: str, source: Source) -> None:
     assert ask(path) == Origin(source, ip="127.0.0.1")
     assert current_origin() == Origin()
-
-
-def test_an_asynchronous_request_keeps_its_origin_into_synchronous_code() -> None:
-    async def view(request: HttpRequest) -> HttpResponse:
-        await asyncio.sleep(0)
-        return HttpResponse(repr(await sync_to_async(current_origin)()))
-
-    async def two_at_once() -> list[Any]:
-        middleware = OriginMiddleware(view)
-        requests = [RequestFactory().get("/api/"), RequestFactory().get("/admin/")]
-        return list(await asyncio.gather(*(middleware(request) for request in requests)))  # type: ignore[arg-type]
-
-    answers = asyncio.run(two_at_once())
-    wanted = [repr(Origin(source, ip="127.0.0.1")) for source in (Source.API, Source.ADMIN)]
-    assert [answer.content.decode() for answer in answers] == wanted
 
 
 def test_behind_our_proxy_the_address_is_the_one_that_the_proxy_saw(settings: Settings) -> None:

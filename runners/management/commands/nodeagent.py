@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from runners.garbage import spare_what_stays
 from runners.node_agent.agent import NodeAgent
 
 
@@ -14,6 +15,7 @@ class Command(BaseCommand):
     help = "Adopt and report the runners of this node, until SIGTERM. The runners go on without it."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        spare_what_stays()
         asyncio.run(until_told(NodeAgent().run()))
 
 
