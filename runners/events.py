@@ -24,6 +24,8 @@ ARRIVALS = {
     S.UNKNOWN: "runner.unknown",
 }
 RESUMED = "runner.resumed"
+#: Of a runner that has ended; its restart policy may start it again.
+ENDS = frozenset({ARRIVALS[S.TERMINATED], ARRIVALS[S.FAILED]})
 FENCED = "runner.fenced"
 
 _RUNNER_DATA = {

@@ -155,7 +155,7 @@ X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "stratavore_site.authentication.AccessTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -225,14 +225,16 @@ OUTBOX_RETENTION_DAYS = environment.integer("OUTBOX_RETENTION_DAYS", 30, minimum
 EVENT_STREAMS_PER_USER = environment.integer("EVENT_STREAMS_PER_USER", 10, minimum=1)
 #: Called with each delivered event, in this order, at least once: {event type pattern: [dotted paths]}.
 OUTBOX_HANDLERS: dict[str, list[str]] = {
-    # A runner that ended lands the job of its agent; one that was paused takes its agent along.
-    "runner.stopped": ["agents.handlers.on_runner_ended"],
-    "runner.failed": ["agents.handlers.on_runner_ended"],
+    # A runner that was paused takes its agent along.
     "runner.paused": ["agents.handlers.on_runner_steered"],
     "runner.resumed": ["agents.handlers.on_runner_steered"],
 }
 #: Called with all events of a batch at once, for what a query for each event would make slow.
-OUTBOX_BATCH_HANDLERS = ["outbox.services.hand_on.hand_on"]
+OUTBOX_BATCH_HANDLERS = [
+    # A runner that ended lands the job of its agent.
+    "agents.handlers.on_runners_ended",
+    "outbox.services.hand_on.hand_on",
+]
 #: Told after a batch that the stream has grown; best effort, for live views.
 OUTBOX_LISTENERS = ["dashboard.push.stream_grew"]
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth import authenticate
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, ValidationError
@@ -147,6 +148,8 @@ def _tokens_of(request: Request) -> QuerySet[AccessToken]:
 def _make(user: Any, name: str, lifetime: timedelta) -> tuple[Any, str]:
     try:
         with transaction.atomic():
+            # One that expired holds no name.
+            AccessToken.objects.filter(user=user, expiry__lt=timezone.now()).delete()
             made: tuple[Any, str] = AccessToken.objects.create(user=user, expiry=lifetime, name=name)
             _record("issue", made[0], f"user:{user.get_username()}")
     except IntegrityError:

@@ -1,5 +1,6 @@
 """What becomes of an agent's runner becomes of its job."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,12 @@ from runners.states import TERMINAL, RunnerStatus
 
 ACTOR = "system:runs"
 A, S = AgentStatus, RunnerStatus
+
+
+def at_work(runner_ids: Iterable[UUID]) -> list[UUID]:
+    """Return which of these runners do, or did until they ended, a job that is not landed yet."""
+    found = Assignment.objects.open().filter(runner__in=list(runner_ids)).order_by("pk")
+    return [runner_id for runner_id in found.values_list("runner_id", flat=True) if runner_id]
 
 
 def runner_ended(runner_id: UUID) -> bool:

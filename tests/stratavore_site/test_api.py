@@ -69,6 +69,9 @@ def test_an_expired_token_is_refused() -> None:
     made = make_token()
     AccessToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
     assert with_token(made["token"]).get("/api/v1/runners/").status_code == 401
+    again = make_token()
+    assert with_token(again["token"]).get("/api/v1/runners/").status_code == 200
+    assert AccessToken.objects.count() == 1, "what is expired holds no name, and is gone"
 
 
 def test_a_user_revokes_only_tokens_of_their_own() -> None:
