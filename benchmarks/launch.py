@@ -26,7 +26,7 @@ from runners.states import RunnerStatus
 
 STARTS, FORKS, COMMITS = 200, 500, 500
 ONE_BY_ONE, AT_ONCE, ROUNDS = 40, 20, 5
-SUSTAINED, CLIENTS = 200, 4
+SUSTAINED, CLIENTS = 400, 4
 BATCH = 50
 RUNNERS, ENDS = 200, 100
 CYCLES, CYCLE_BATCH = 1_000, 50
@@ -103,7 +103,7 @@ def _sustained(running: Fleet) -> dict[str, float]:
     """Return how many a second start, and how many live their whole life, while clients post without a pause."""
 
     def post() -> list[str]:
-        with ThreadPoolExecutor(CLIENTS) as clients:
+        with ThreadPoolExecutor(AT_ONCE) as clients:
             return list(clients.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
 
     return _whole_lives(running, "launches", post)

@@ -25,10 +25,11 @@ PUBLISH = """
 PUBLISH_MANY = """
     INSERT INTO outbox_entry (event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent,
         created_at, status, attempts, max_attempts, error)
-    SELECT event_id, kind, type, aggregate, lane, subject, routing_key, data::jsonb, %s,
+    SELECT event_id, kind, type, aggregate, lane, subject, routing_key, data::jsonb, traceparent,
         statement_timestamp(), 'pending', 0, 12, ''
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[])
-        WITH ORDINALITY AS new (event_id, kind, type, aggregate, lane, subject, routing_key, data, place)
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[],
+            %s::text[])
+        WITH ORDINALITY AS new (event_id, kind, type, aggregate, lane, subject, routing_key, data, traceparent, place)
     WHERE pg_current_xact_id() IS NOT NULL
     ORDER BY place
 """

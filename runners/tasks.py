@@ -25,9 +25,9 @@ def start_runner(runner_id: str, generation: int) -> None:
 
 
 @shared_task
-def start_runners(attempts: list[tuple[str, int]]) -> None:
-    """Start the processes of several attempts on this node."""
-    start_all_on_node([(UUID(runner_id), generation) for runner_id, generation in attempts])
+def start_runners(attempts: list[tuple[str, int, str]]) -> None:
+    """Start the processes of several attempts on this node, each in the trace that asked for it."""
+    start_all_on_node([(UUID(runner_id), generation, asked) for runner_id, generation, asked in attempts])
 
 
 @shared_task

@@ -90,12 +90,18 @@ def record_arrival(runner: Runner, start: str, *, actor: str) -> None:
 def record_arrivals(arrivals: Iterable[tuple[Runner, str]], *, actor: str) -> None:
     """Write the history rows and the events of statuses that were just written, each with where it came from."""
     arrived = list(arrivals)
-    RunnerMove.objects.bulk_create(_history(runner, start, actor=actor) for runner, start in arrived)
-    _record_attempts([runner for runner, _ in arrived])
+    write_history((runner, start, actor) for runner, start in arrived)
     with bunched():
         for runner, start in arrived:
-            _tell(runner, start, actor=actor)
+            tell_arrival(runner, start, actor=actor)
     _follow_ends([runner for runner, _ in arrived])
+
+
+def write_history(arrivals: Iterable[tuple[Runner, str, str]]) -> None:
+    """Write the history rows of statuses that were just written: each with where it came from, and its actor."""
+    arrived = list(arrivals)
+    RunnerMove.objects.bulk_create(_history(runner, start, actor=actor) for runner, start, actor in arrived)
+    _record_attempts([runner for runner, _, _ in arrived])
 
 
 class Moves:
@@ -127,7 +133,7 @@ class Moves:
         self.note(runner, **_changes(to, reason=reason, **changes))
         self._history.append(_history(runner, start.value, actor=self.actor))
         self._arrived[runner.pk] = runner
-        _tell(runner, start.value, actor=self.actor)
+        tell_arrival(runner, start.value, actor=self.actor)
 
     def note(self, runner: Runner, **changes: Any) -> None:
         """Change other columns of a runner without a move."""
@@ -173,7 +179,7 @@ def _history(runner: Runner, start: str, *, actor: str) -> RunnerMove:
     )
 
 
-def _tell(runner: Runner, start: str, *, actor: str) -> None:
+def tell_arrival(runner: Runner, start: str, *, actor: str) -> None:
     """Publish an arrival, and what is to be done after it."""
     events.runner_moved(runner, start, actor=actor)
     if runner.status in TERMINAL and runner.isolation == Isolation.WORKTREE:

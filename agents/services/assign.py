@@ -29,7 +29,7 @@ from runners.backends import get_backend
 from runners.backends.base import LaunchRequest
 from runners.exceptions import RunnerError
 from runners.models import Project
-from runners.services.launch import Launches
+from runners.services.launch import Asker, Launches
 from runners.services.limits import within_project
 from runners.several import Several
 from runners.states import ApprovalMode, Isolation, OnLimit, RestartPolicy
@@ -58,8 +58,8 @@ def assign_job(
     project = _project(job, agent)
     request = _request(job, agent, project, backend=backend, on_limit=on_limit, approvals=approvals)
     launches = Launches([project])
-    runner = launches.add(project, request, user=user)
-    launches.write(actor=actor)
+    runner = launches.add(project, request, Asker(actor, user))
+    launches.write()
     (assignment,) = _begin([Assignment(job=job, agent=agent, runner=runner, actor=actor)], actor=actor)
     return assignment
 
@@ -81,7 +81,7 @@ def assign_next_jobs(ids: Iterable[int], *, actor: str) -> Several[int, Assignme
     at_work = set(Assignment.objects.open().filter(agent__in=agents).values_list("agent_id", flat=True))
     read_talk(pool.jobs)
     projects = {job.project for job in pool.jobs if job.project} | {a.project for a in agents.values() if a.project}
-    launches = Launches(projects, several=len(given) > 1)
+    launches, asker = Launches(projects, several=len(given) > 1), Asker(actor)
     for agent_id in given:
         try:
             agent = agents.get(agent_id)
@@ -92,13 +92,13 @@ def assign_next_jobs(ids: Iterable[int], *, actor: str) -> Several[int, Assignme
                 raise AgentMoveRefused(f"No job is ready for {agent.name}.", status=agent.status)
             _check_free(agent, at_work=agent_id in at_work)
             project = _project(job, agent)
-            runner = launches.add(project, _request(job, agent, project, on_limit=OnLimit.WAIT))
+            runner = launches.add(project, _request(job, agent, project, on_limit=OnLimit.WAIT), asker)
         except (AgentError, RunnerError) as refusal:
             several.refused[agent_id] = refusal
         else:
             pool.take(job)
             begun.append(Assignment(job=job, agent=agent, runner=runner, actor=actor))
-    launches.write(actor=actor)
+    launches.write()
     several.done = {each.agent_id: each for each in _begin(begun, actor=actor) if each.agent_id}
     return several
 

@@ -44,7 +44,8 @@ class Task:
     aggregate: str
 
 
-Row = tuple[UUID, str, str, str, int, str, str, str]
+#: In the order of sql.PUBLISH.
+Row = tuple[UUID, str, str, str, int, str, str, str, str]
 
 
 def publish(type: str, *, aggregate: str, subject: str, routing_key: str, data: Mapping[str, Any]) -> Entry:
@@ -95,14 +96,14 @@ def _task_row(task: Task) -> Row:
 
 
 def _row(kind: Kind, name: str, aggregate: str, subject: str, routing_key: str, data: str) -> Row:
-    return (new_id(), kind.value, name, aggregate, lane_of(aggregate), subject, routing_key, data)
+    return (new_id(), kind.value, name, aggregate, lane_of(aggregate), subject, routing_key, data, trace.current())
 
 
 def _insert(rows: Sequence[Row]) -> None:
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         _need_transaction(chunk[0])
-        prepared.run(sql.PUBLISH_MANY, [trace.current(), *map(list, zip(*chunk, strict=True))])
+        prepared.run(sql.PUBLISH_MANY, list(map(list, zip(*chunk, strict=True))))
     if rows:
         wake_after_commit()
 
@@ -111,7 +112,7 @@ def _write(row: Row, *, data: dict[str, Any]) -> Entry:
     _need_transaction(row)
     if bunch.keep(_insert, row):
         return _entry(row, data)
-    ((entry_id,),) = prepared.run(sql.PUBLISH, [*row, trace.current()])
+    ((entry_id,),) = prepared.run(sql.PUBLISH, row)
     wake_after_commit()
     entry = _entry(row, data)
     entry.id = entry_id
@@ -122,7 +123,7 @@ def _write(row: Row, *, data: dict[str, Any]) -> Entry:
 
 
 def _entry(row: Row, data: dict[str, Any]) -> Entry:
-    event_id, kind, name, aggregate, lane, subject, routing_key, _ = row
+    event_id, kind, name, aggregate, lane, subject, routing_key, _, traceparent = row
     return Entry(
         event_id=event_id,
         kind=kind,
@@ -132,7 +133,7 @@ def _entry(row: Row, data: dict[str, Any]) -> Entry:
         subject=subject,
         routing_key=routing_key,
         data=data,
-        traceparent=trace.current(),
+        traceparent=traceparent,
     )
 
 

@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from outbox import trace
+from outbox.caller import Caller, current_caller, on_behalf_of
 from outbox.services import bunched, enqueue
 from runners import acts, events
 from runners.backends import get_backend, running_totals
@@ -30,7 +32,7 @@ from runners.several import Several
 from runners.shim.identity import boot_id
 from runners.sql_rows import insert_all
 from runners.states import Beginning, ConversationMode, Isolation, OnLimit, ProjectStatus, Role, RunnerStatus
-from runners.transitions import record_arrivals, start_waiting_soon
+from runners.transitions import start_waiting_soon, tell_arrival, write_history
 
 Runners = Several[int, Runner]
 
@@ -58,11 +60,20 @@ class _Plan:
     anchor: str = ""
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a launch: `actor` for the history (user:<name>, token:<name>, system:<part>), by which door."""
+
+    actor: str
+    user: Any = None
+    caller: Caller = field(default_factory=current_caller)
+
+
 def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
     """Launch a runner in a project and return it. Raises LaunchRefused, and then nothing was written.
 
     It is `starting`; or `queued`, where quota or nodes are full and the request's on_limit is to wait.
-    `actor` is who asked, for the history: user:<name>, token:<name> or system:<part>.
+    `actor` and `user` are as Asker has them.
     """
     return launch_runners(project_name, [request], actor=actor, user=user).only()
 
@@ -76,15 +87,16 @@ def launch_runners(project_name: str, requests: Sequence[LaunchRequest], *, acto
     """
     if len(requests) > MOST_AT_ONCE:
         raise InvalidRequest(f"{len(requests)} runners are more than the {MOST_AT_ONCE} that are launched at once.")
-    project = _project_named(project_name)
+    asker = Asker(actor, user)
+    project = project_named(project_name)
     _check_active(project)
     launches, came = Launches([project], several=len(requests) > 1), Runners()
     for number, request in enumerate(requests):
         try:
-            came.done[number] = launches.add(project, request, user=user)
+            came.done[number] = launches.add(project, request, asker)
         except LaunchRefused as refusal:
             came.refused[number] = refusal
-    launches.write(actor=actor)
+    launches.write()
     return came
 
 
@@ -97,21 +109,23 @@ class Launches:
     def __init__(self, projects: Iterable[Project], *, several: bool = False) -> None:
         self._places = Places(projects, several=several)
         self._plans: list[tuple[_Plan, Runner]] = []
+        self._askers: list[Asker] = []
 
-    def add(self, project: Project, request: LaunchRequest, *, user: Any = None) -> Runner:
+    def add(self, project: Project, request: LaunchRequest, asker: Asker) -> Runner:
         """Return the runner that will be, by the rules of launch_runner(). Raises LaunchRefused, and adds nothing."""
         _check_active(project)
         plan = _plan(project, request, self._places)
-        runner = _runner(project, plan, user=user)
+        runner = _runner(project, plan, user=asker.user)
         self._plans.append((plan, runner))
+        self._askers.append(asker)
         return runner
 
-    def write(self, *, actor: str) -> None:
+    def write(self) -> None:
         """Write all that were added: rows, history, acts and events, and their start tasks."""
         if self._plans:
             with bunched():
                 _insert(self._plans)
-                _record([runner for _, runner in self._plans], actor=actor)
+                _record([(runner, asker) for (_, runner), asker in zip(self._plans, self._askers, strict=True)])
 
 
 def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
@@ -141,16 +155,20 @@ def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
         raise
 
 
-def _record(runners: Sequence[Runner], *, actor: str) -> None:
+def _record(launched: Sequence[tuple[Runner, Asker]]) -> None:
     """Write history, acts and events of new runners, and send those that have a place to their nodes. In a bunch."""
-    record_arrivals([(runner, "") for runner in runners], actor=actor)
-    for runner in runners:
-        acts.launched(runner, actor=actor)
-        assert runner.session is not None  # noqa: S101 - a new runner has one
-        resumed = runner.conversation_mode != ConversationMode.NEW
-        events.session_opened(runner.session, runner, resumed=resumed)
-    send_starts([runner for runner in runners if runner.node is not None])
-    if any(runner.node is None for runner in runners):
+    write_history((runner, "", asker.actor) for runner, asker in launched)
+    starts = []
+    for runner, asker in launched:
+        with on_behalf_of(asker.caller):
+            tell_arrival(runner, "", actor=asker.actor)
+            acts.launched(runner, actor=asker.actor)
+            assert runner.session is not None  # noqa: S101 - a new runner has one
+            resumed = runner.conversation_mode != ConversationMode.NEW
+            events.session_opened(runner.session, runner, resumed=resumed)
+            starts += [Start(runner)] if runner.node is not None else []
+    send_starts(starts)
+    if any(runner.node is None for runner, _ in launched):
         # A place may have become free between the look and the commit, and whoever freed it saw nobody waiting.
         start_waiting_soon()
 
@@ -183,18 +201,28 @@ def send_start(runner: Runner) -> None:
     enqueue(START_TASK, args=[str(runner.pk), runner.generation], queue=runner.node.queue, aggregate=runner.aggregate)
 
 
-def send_starts(runners: Sequence[Runner]) -> None:
+@dataclass(frozen=True)
+class Start:
+    """An attempt that is to be started on its node, and the trace that its start belongs to."""
+
+    runner: Runner
+    traceparent: str = field(default_factory=trace.current)
+
+
+def send_starts(starts: Sequence[Start]) -> None:
     """Send several start tasks, those of a node some in one message: each costs the relay and the node some of it."""
-    if len(runners) == 1:
-        send_start(runners[0])
+    if len(starts) == 1:
+        with trace.following(starts[0].traceparent):
+            send_start(starts[0].runner)
         return
-    by_node: dict[Node, list[Runner]] = {}
-    for runner in runners:
-        assert runner.node is not None  # noqa: S101 - the caller chose them
-        by_node.setdefault(runner.node, []).append(runner)
+    by_node: dict[Node, list[Start]] = {}
+    for start in starts:
+        assert start.runner.node is not None  # noqa: S101 - the caller chose them
+        by_node.setdefault(start.runner.node, []).append(start)
     for node, own in by_node.items():
         for first in range(0, len(own), STARTS_IN_A_TASK):
-            attempts = [[str(runner.pk), runner.generation] for runner in own[first : first + STARTS_IN_A_TASK]]
+            several = own[first : first + STARTS_IN_A_TASK]
+            attempts = [[str(each.runner.pk), each.runner.generation, each.traceparent] for each in several]
             # Not in the runners' own order: a stop that overtakes it sees to it that nothing starts.
             enqueue(START_MANY_TASK, args=[attempts], queue=node.queue, aggregate=f"node:{node.name}")
 
@@ -203,7 +231,8 @@ def _grace(request: LaunchRequest) -> int:
     return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
 
 
-def _project_named(name: str) -> Project:
+def project_named(name: str) -> Project:
+    """Return the project of this name. Raises InvalidRequest."""
     project = Project.objects.filter(name=name).first()
     if project is None:
         raise InvalidRequest(f"There is no project {name!r}.", field="project")

@@ -15,7 +15,7 @@ from runners import acts, events
 from runners.backends import get_backend
 from runners.exceptions import MoveRefused, ProgramNotFound, RunnerError
 from runners.models import Attempt, Node, Observation, Runner
-from runners.services.launch import check_program, enter_prompts, send_starts
+from runners.services.launch import Start, check_program, enter_prompts, send_starts
 from runners.services.places import Places
 from runners.services.provider_limits import why_it_waits
 from runners.services.rebuild import can_be_rebuilt, rebuild, rebuild_interrupted, why_told
@@ -130,7 +130,7 @@ def restart_runners(ids: Iterable[UUID], *, actor: str, reason: str = "restarted
     _move(plans, actor=actor, reason=reason)
     _begin_anew(plans, observations)
     with bunched():
-        send_starts([plan.runner for plan in plans])
+        send_starts([Start(plan.runner) for plan in plans])
     return several
 
 

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from outbox import trace
 from runners import acts
 from runners.backends import get_backend
 from runners.backends.base import Backend
@@ -53,16 +54,18 @@ def start_on_node(runner_id: UUID, generation: int) -> bool:
     return _start(_found([runner_id]).get(runner_id), runner_id, generation)
 
 
-def start_all_on_node(attempts: Sequence[tuple[UUID, int]]) -> int:
+def start_all_on_node(attempts: Sequence[tuple[UUID, int, str]]) -> int:
     """Start the processes of several attempts, as start_on_node() does each; return how many there were to start.
 
-    A fault in one keeps nobody else from starting: the reconciler sends that one again.
+    Of each, its runner, its generation and the traceparent of whoever asked for it. A fault in one keeps nobody else
+    from starting: the reconciler sends that one again.
     """
-    runners = _found([runner_id for runner_id, _ in attempts])
+    runners = _found([runner_id for runner_id, _, _ in attempts])
     started = 0
-    for runner_id, generation in attempts:
+    for runner_id, generation, asked in attempts:
         try:
-            started += _start(runners.get(runner_id), runner_id, generation)
+            with trace.following(asked and trace.next_hop(asked)):
+                started += _start(runners.get(runner_id), runner_id, generation)
         except Exception:
             log.exception("start_failed", runner_id=str(runner_id), generation=generation)
     return started

@@ -181,9 +181,8 @@ def traces() -> dict[str, Any]:
     for entry in Entry.objects.exclude(type__in=WAKES).exclude(aggregate__startswith="operation:").order_by("pk"):
         if entry.type in {START_TASK, START_MANY_TASK}:
             args = entry.data["args"]
-            starts += [
-                (attempt, entry.routing_key) for attempt in (args[0] if entry.type == START_MANY_TASK else [args])
-            ]
+            attempts = [attempt for *attempt, _ in args[0]] if entry.type == START_MANY_TASK else [args]
+            starts += [(attempt, entry.routing_key) for attempt in attempts]
             continue
         data = {name: value for name, value in entry.data.items() if name != "seconds"}
         subject = entry.subject

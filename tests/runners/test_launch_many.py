@@ -73,10 +73,10 @@ def test_start_tasks_of_one_node_travel_together_and_leave_nobody_out() -> None:
     came = launch(project, *[command()] * 20)
     sent = Entry.objects.filter(type="runners.tasks.start_runners").order_by("id")
     assert sorted(sent.values_list("routing_key", flat=True)) == sorted([node.queue for node in nodes] * 2)
-    attempts = [tuple(attempt) for task in sent for attempt in task.data["args"][0]]
+    attempts = [tuple(attempt) for task in sent for *attempt, _ in task.data["args"][0]]
     assert sorted(attempts) == sorted((str(runner.pk), 1) for runner in came.done.values())
     for task in sent:
-        ids = [runner_id for runner_id, _ in task.data["args"][0]]
+        ids = [runner_id for runner_id, _, _ in task.data["args"][0]]
         assert {runner.node.queue for runner in Runner.objects.filter(pk__in=ids) if runner.node} == {task.routing_key}
 
 
