@@ -64,6 +64,7 @@ def figures() -> dict[str, float]:
         found |= _percentiles("post_to_start_20", [ms for _ in range(ROUNDS) for ms in _at_once(running)])
         found |= _percentiles("post_to_start_20_in_one", [ms for _ in range(ROUNDS) for ms in _in_one(running)])
         found |= _sustained(running)
+        found |= _sustained(running, CLIENTS, "launches_of_few")
         found |= _batches(running)
         found |= _at_rest(running)
         found |= _cycles(running)
@@ -99,14 +100,14 @@ def _in_one(running: Fleet) -> list[float]:
     return waits
 
 
-def _sustained(running: Fleet) -> dict[str, float]:
+def _sustained(running: Fleet, clients: int = AT_ONCE, name: str = "launches") -> dict[str, float]:
     """Return how many a second start, and how many live their whole life, while clients post without a pause."""
 
     def post() -> list[str]:
-        with ThreadPoolExecutor(AT_ONCE) as clients:
-            return list(clients.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
+        with ThreadPoolExecutor(clients) as threads:
+            return list(threads.map(lambda _: _launch(running, TRUE), range(SUSTAINED)))
 
-    return _whole_lives(running, "launches", post)
+    return _whole_lives(running, name, post)
 
 
 def _batches(running: Fleet) -> dict[str, float]:

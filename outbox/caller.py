@@ -1,4 +1,4 @@
-"""Who asked for what runs now: the door they came by and the trace they belong to, to be handed to other threads."""
+"""Who asked for what runs now: the door they came by, and the trace they belong to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -14,6 +14,10 @@ class Several(Generic[Key, Row]):
     done: dict[Key, Row] = field(default_factory=dict)
     refused: dict[Key, Exception] = field(default_factory=dict)
 
+    def result(self, key: Key) -> Row | Exception:
+        """Return the row of a key, or why there is none."""
+        return self.done[key] if key in self.done else self.refused[key]
+
     def only(self) -> Row:
         """Return the row, where one was given; raise its refusal."""
         for refusal in self.refused.values():

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from outbox import trace
-from outbox.origin import Origin, origin, set_origin
+from outbox.caller import Caller, on_behalf_of
+from outbox.origin import Origin, set_origin
 from outbox.states import Source
 
 DOORS = (("/admin/", Source.ADMIN), ("/api/", Source.API))
@@ -22,7 +23,7 @@ class OriginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with origin(origin_of(request)), trace.following(trace_of(request)):
+        with on_behalf_of(Caller(origin_of(request), trace_of(request))):
             return self.get_response(request)
 
 

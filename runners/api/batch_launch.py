@@ -80,7 +80,7 @@ def launch_batch(
             found |= dict.fromkeys(places, refusal)
             continue
         for place, own in enumerate(places):
-            found[own] = came.done[place] if place in came.done else came.refused[place]
+            found[own] = came.result(place)
     return [found[place] for place in range(len(wanted))]
 
 

@@ -1,7 +1,6 @@
 """Launch with one transaction what many callers ask for at once, each by itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -10,19 +9,13 @@ from django.db import transaction
 from runners.backends.base import LaunchRequest
 from runners.exceptions import LaunchRefused
 from runners.models import Runner
-from runners.services.launch import Asker, Launches, project_named
+from runners.services.launch import Asker, launch_all
 from runners.together import Together
 
 log = structlog.get_logger(__name__)
 
 #: Of one transaction, which holds the locks of its project and of nodes for about a millisecond a runner.
 MOST_TOGETHER = 50
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    request: LaunchRequest
-    asker: Asker
 
 
 def launch_beside_others(project_name: str, request: LaunchRequest, *, actor: str, user: Any = None) -> Runner:
@@ -34,12 +27,12 @@ def launch_beside_others(project_name: str, request: LaunchRequest, *, actor: st
     """
     # Before it waits: of those that wait one answers for all, and they may hold all connections there are.
     transaction.get_connection().ensure_connection()
-    return _together.ask(project_name, _Wanted(request, Asker(actor, user)))
+    return _together.ask(project_name, (request, Asker(actor, user)))
 
 
-def _launch_all(project_name: str, wanted: Sequence[_Wanted]) -> Sequence[Runner | Exception]:
+def _launch_all(project_name: str, wanted: Sequence[tuple[LaunchRequest, Asker]]) -> Sequence[Runner | Exception]:
     try:
-        return _in_one(project_name, wanted)
+        came = launch_all(project_name, wanted)
     except LaunchRefused as refusal:
         return [refusal] * len(wanted)  # it is the project's own
     except Exception as error:
@@ -48,20 +41,7 @@ def _launch_all(project_name: str, wanted: Sequence[_Wanted]) -> Sequence[Runner
         # One that the database does not take has undone all of them: the others are launched without it.
         log.exception("not_launched_together", project=project_name, runners=len(wanted))
         return [_launch_all(project_name, [each])[0] for each in wanted]
-
-
-@transaction.atomic
-def _in_one(project_name: str, wanted: Sequence[_Wanted]) -> list[Runner | Exception]:
-    project = project_named(project_name)
-    launches = Launches([project], several=len(wanted) > 1)
-    results: list[Runner | Exception] = []
-    for each in wanted:
-        try:
-            results.append(launches.add(project, each.request, each.asker))
-        except LaunchRefused as refusal:
-            results.append(refusal)
-    launches.write()
-    return results
+    return [came.result(place) for place in range(len(wanted))]
 
 
 _together = Together(_launch_all, most=MOST_TOGETHER)

@@ -78,20 +78,25 @@ def launch_runner(project_name: str, request: LaunchRequest, *, actor: str, user
     return launch_runners(project_name, [request], actor=actor, user=user).only()
 
 
-@transaction.atomic
 def launch_runners(project_name: str, requests: Sequence[LaunchRequest], *, actor: str, user: Any = None) -> Runners:
+    """Launch several runners as launch_all() does, all for one asker."""
+    asker = Asker(actor, user)
+    return launch_all(project_name, [(request, asker) for request in requests])
+
+
+@transaction.atomic
+def launch_all(project_name: str, wanted: Sequence[tuple[LaunchRequest, Asker]]) -> Runners:
     """Launch several runners in one transaction, by the rules of launch_runner() for each; keys are places in the list.
 
     The first in the list get the places there are. One that is refused keeps nobody else from starting.
     Raises InvalidRequest for more than MOST_AT_ONCE, and what is wrong with the project itself.
     """
-    if len(requests) > MOST_AT_ONCE:
-        raise InvalidRequest(f"{len(requests)} runners are more than the {MOST_AT_ONCE} that are launched at once.")
-    asker = Asker(actor, user)
-    project = project_named(project_name)
+    if len(wanted) > MOST_AT_ONCE:
+        raise InvalidRequest(f"{len(wanted)} runners are more than the {MOST_AT_ONCE} that are launched at once.")
+    project = _project_named(project_name)
     _check_active(project)
-    launches, came = Launches([project], several=len(requests) > 1), Runners()
-    for number, request in enumerate(requests):
+    launches, came = Launches([project], several=len(wanted) > 1), Runners()
+    for number, (request, asker) in enumerate(wanted):
         try:
             came.done[number] = launches.add(project, request, asker)
         except LaunchRefused as refusal:
@@ -109,7 +114,7 @@ class Launches:
     def __init__(self, projects: Iterable[Project], *, several: bool = False) -> None:
         self._places = Places(projects, several=several)
         self._plans: list[tuple[_Plan, Runner]] = []
-        self._askers: list[Asker] = []
+        self._launched: list[tuple[Runner, Asker]] = []
 
     def add(self, project: Project, request: LaunchRequest, asker: Asker) -> Runner:
         """Return the runner that will be, by the rules of launch_runner(). Raises LaunchRefused, and adds nothing."""
@@ -117,7 +122,7 @@ class Launches:
         plan = _plan(project, request, self._places)
         runner = _runner(project, plan, user=asker.user)
         self._plans.append((plan, runner))
-        self._askers.append(asker)
+        self._launched.append((runner, asker))
         return runner
 
     def write(self) -> None:
@@ -125,7 +130,7 @@ class Launches:
         if self._plans:
             with bunched():
                 _insert(self._plans)
-                _record([(runner, asker) for (_, runner), asker in zip(self._plans, self._askers, strict=True)])
+                _record(self._launched)
 
 
 def _plan(project: Project, request: LaunchRequest, places: Places) -> _Plan:
@@ -231,8 +236,7 @@ def _grace(request: LaunchRequest) -> int:
     return get_backend(request.backend).grace_seconds if request.grace_seconds is None else request.grace_seconds
 
 
-def project_named(name: str) -> Project:
-    """Return the project of this name. Raises InvalidRequest."""
+def _project_named(name: str) -> Project:
     project = Project.objects.filter(name=name).first()
     if project is None:
         raise InvalidRequest(f"There is no project {name!r}.", field="project")

@@ -39,6 +39,10 @@ def ask(project_name: str, n: int, **fields: Any) -> Runner:
         connections.close_all()
 
 
+def wait_until_waiting(project: Project, count: int) -> None:
+    wait_until(lambda: _together.waiting(project.name) == count, f"{count} others wait")
+
+
 def ask_at_once(project: Project, *asked: dict[str, Any]) -> "list[Future[Runner]]":
     """Let the first wait within its transaction until all others wait for it; return what came of each."""
     with ThreadPoolExecutor(len(asked)) as threads:
@@ -48,7 +52,7 @@ def ask_at_once(project: Project, *asked: dict[str, Any]) -> "list[Future[Runner
             for n, fields in enumerate(asked):
                 found.append(threads.submit(ask, project.name, n + 1, **fields))
                 wait_until(lambda: somebody_waits_for(PROJECT_LOCK, project.pk), "the first is at work")
-                wait_until(lambda n=n: _together.waiting(project.name) == n, "the others wait for it")  # type: ignore[misc]
+                wait_until_waiting(project, n)
         for each in found:
             each.exception(60)
     return found

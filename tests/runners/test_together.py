@@ -21,8 +21,8 @@ class Answering:
     def ask(self, n: int) -> int:
         return self.together.ask("doubles", n)
 
-    def waiting(self) -> int:
-        return self.together.waiting("doubles")
+    def wait_until_waiting(self, count: int) -> None:
+        wait_until(lambda: self.rounds and self.together.waiting("doubles") == count, f"{count} wait")
 
     def answer_all(self, topic: str, questions: Sequence[int]) -> list[int | Exception]:
         self.rounds.append(list(questions))
@@ -46,7 +46,7 @@ def test_those_that_come_meanwhile_are_answered_in_their_order(most: int, rounds
         answers = []
         for n in range(1, 6):
             answers.append(threads.submit(answering.ask, n))
-            wait_until(lambda n=n: answering.rounds and answering.waiting() == n - 1, "it waits")  # type: ignore[misc]
+            answering.wait_until_waiting(n - 1)
         answering.go.set()
         assert [answer.result(30) for answer in answers] == [2, 4, 6, 8, 10]
     assert answering.rounds == rounds
@@ -58,7 +58,7 @@ def test_each_gets_its_own_refusal_and_a_failed_round_ends_no_later_one() -> Non
         answers = []
         for place, n in enumerate((1, 13, 14, -3, 4)):
             answers.append(threads.submit(answering.ask, n))
-            wait_until(lambda place=place: answering.rounds and answering.waiting() == place, "it waits")  # type: ignore[misc]
+            answering.wait_until_waiting(place)
         answering.go.set()
         errors = [type(answer.exception(30)) for answer in answers]
     assert answering.rounds == [[1], [13, 14], [-3, 4]]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
+from channels.testing import ApplicationCommunicator
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
@@ -70,7 +70,7 @@ async def ask(handler: OneThreadHandler, address: str) -> tuple[int, bytes]:
     scope = {
         "type": "http", "method": "GET", "path": address, "query_string": b"", "headers": [(b"host", b"testserver")],
     }  # fmt: skip
-    server: Any = ApplicationCommunicator(handler, scope)  # type: ignore[no-untyped-call]
+    server = ApplicationCommunicator(handler, scope)
     await server.send_input({"type": "http.request", "body": b""})
     begun: dict[str, Any] = await server.receive_output(30)
     body, more = b"", True
